@@ -1,0 +1,137 @@
+//! Time as the sans-IO roles see it: a value that the caller supplies.
+
+use std::time::Duration;
+
+/// Monotonic time: nanoseconds since an origin that the caller chose (process start, or the
+/// simulator's zero). Never goes back, knows nothing of dates.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The origin.
+    pub const ZERO: Self = Self(0);
+
+    /// `ns` nanoseconds after the origin.
+    pub const fn from_nanos(ns: u64) -> Self {
+        Self(ns)
+    }
+
+    /// Nanoseconds since the origin.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// This instant plus `duration`; stays at the end of time rather than wrap.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// Time from `earlier` to this instant; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Wall-clock time: milliseconds since the Unix epoch. May jump; used for epochs and validity only.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Wall(u64);
+
+impl Wall {
+    /// `ms` milliseconds since the Unix epoch.
+    pub const fn from_millis(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// `secs` seconds since the Unix epoch.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// This time plus `duration`, saturating.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// This time minus `duration`, saturating.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// Time from `earlier` to this; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Both clocks, read at one moment. Every `handle` takes one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Now {
+    /// For timers.
+    pub instant: Instant,
+    /// For epochs and validity.
+    pub wall: Wall,
+}
+
+impl Now {
+    /// The instant at which the wall clock will show `wall`, if it does not jump.
+    pub fn instant_of(&self, wall: Wall) -> Instant {
+        self.instant.after(wall.since(self.wall))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_saturate_instead_of_wrapping() {
+        assert_eq!(
+            Instant::from_nanos(u64::MAX)
+                .after(Duration::from_secs(1))
+                .as_nanos(),
+            u64::MAX
+        );
+        assert_eq!(Instant::ZERO.since(Instant::from_nanos(5)), Duration::ZERO);
+        assert_eq!(
+            Wall::from_secs(1)
+                .before(Duration::from_secs(5))
+                .as_millis(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_wall_deadline_becomes_an_instant() {
+        let now = Now {
+            instant: Instant::from_nanos(7),
+            wall: Wall::from_secs(100),
+        };
+        assert_eq!(
+            now.instant_of(Wall::from_secs(101)).as_nanos(),
+            1_000_000_007
+        );
+        assert_eq!(now.instant_of(Wall::from_secs(99)), now.instant);
+    }
+}
