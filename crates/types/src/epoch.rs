@@ -130,7 +130,7 @@ impl EpochSchedule {
             .after(Duration::from_millis(self.key_window_ms))
     }
 
-    /// The epochs whose keys are accepted at `wall`, the likelier first: one, or two inside a window.
+    /// The epochs whose keys are accepted at `wall`, the likelier first: two inside a window.
     pub fn accepted(&self, wall: Wall) -> (Epoch, Option<Epoch>) {
         let current = self.epoch_at(wall);
         let before = current.previous();

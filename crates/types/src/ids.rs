@@ -17,7 +17,8 @@ pub struct ParseIdError {
 macro_rules! byte_newtype {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(BorshSerialize, BorshDeserialize)]
         pub struct $name([u8; $len]);
 
         impl $name {
@@ -94,7 +95,7 @@ byte_newtype!(
     IdentityKey, 32
 );
 byte_newtype!(
-    /// A node's or authority's on-line Ed25519 key, with which it authenticates its links (RFC 7250).
+    /// A node's or authority's on-line Ed25519 key, by which its links know it (RFC 7250).
     LinkKey, 32
 );
 byte_newtype!(
