@@ -1,1 +1,29 @@
-//! To be written.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod aead;
+mod bundle;
+mod error;
+pub mod fuzzing;
+mod identity;
+mod invitation;
+mod item;
+mod kdf;
+mod limits;
+mod pqxdh;
+mod ratchet;
+mod session;
+mod skipped;
+mod state;
+
+pub use bundle::{BUNDLE_BYTES, Bundle, PrekeySecrets, UnverifiedBundle};
+pub use error::{Error, Fault};
+pub use identity::{Fingerprint, IdentitySecret, PersonKey};
+pub use invitation::{
+    BLOB_BYTES, INVITATION_BYTES, Invitation, InvitationKey, open_bundle, seal_bundle,
+};
+pub use item::{ITEM_BYTES, Item, Plaintext};
+pub use limits::{
+    BODY_MAX, FIRST_PAYLOAD_MAX, PADDING_MIN, SKIPPED_IN_CHAIN_MAX, SKIPPED_IN_SESSION_MAX,
+};
+pub use session::Session;

@@ -1,0 +1,121 @@
+//! The one thing that mailboxes hold, and what stands inside it.
+
+use std::fmt;
+
+use whist_types::{ConsensusHash, ItemHash, Reader, Writer};
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::kdf::labelled;
+use crate::limits::PLAINTEXT_HEAD_BYTES;
+
+/// Size of every item.
+pub const ITEM_BYTES: usize = 1536;
+
+/// A sealed item: uniform random bytes to anybody but its recipient.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Item(Box<[u8; ITEM_BYTES]>);
+
+impl Item {
+    /// Wraps bytes as they come from a mailbox. Any bytes may be an item.
+    pub const fn from_bytes(bytes: Box<[u8; ITEM_BYTES]>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes as they go to a mailbox.
+    pub const fn as_bytes(&self) -> &[u8; ITEM_BYTES] {
+        &self.0
+    }
+
+    /// The bytes as they go to a mailbox.
+    pub fn into_bytes(self) -> Box<[u8; ITEM_BYTES]> {
+        self.0
+    }
+
+    /// The item's name.
+    pub fn hash(&self) -> ItemHash {
+        ItemHash::from_bytes(labelled("whist 2026 item v1", &[self.0.as_slice()]))
+    }
+
+    pub(crate) fn from_vec(bytes: Vec<u8>) -> Self {
+        #[expect(clippy::expect_used, reason = "callers add up constants to ITEM_BYTES")]
+        let bytes = bytes
+            .try_into()
+            .expect("the parts of an item add up to its size");
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Item([redacted])")
+    }
+}
+
+/// What a person's program says to another's in one item.
+///
+/// | offset | size | field | meaning |
+/// |---|---|---|---|
+/// | 0 | 1 | format | 1 |
+/// | 1 | 1 | device | which of the sender's devices |
+/// | 2 | 32 | consensus | hash of the sender's newest consensus |
+/// | 34 | 2 | length | of the body, big-endian |
+/// | 36 | length | body | |
+/// | 36 + length | rest | padding | zero |
+#[derive(Clone, PartialEq, Eq)]
+pub struct Plaintext {
+    /// Which of the sender's devices.
+    pub device: u8,
+    /// The hash of the sender's newest consensus, by which both notice a split directory.
+    pub consensus: ConsensusHash,
+    /// The contents: at most [`crate::BODY_MAX`], in a first item
+    /// [`crate::FIRST_PAYLOAD_MAX`] bytes.
+    pub body: Vec<u8>,
+}
+
+const FORMAT: u8 = 1;
+
+impl Plaintext {
+    /// Exactly `size` bytes, or [`Error::TooLong`] if the body is above `body_max`.
+    pub(crate) fn pad(&self, body_max: usize, size: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+        if self.body.len() > body_max {
+            return Err(Error::TooLong);
+        }
+        let length = u16::try_from(self.body.len()).map_err(|_| Error::TooLong)?;
+        let mut w = Writer::with_capacity(size);
+        w.u8(FORMAT).u8(self.device);
+        w.put(self.consensus.as_bytes()).u16(length).put(&self.body);
+        let mut bytes = Zeroizing::new(w.into_bytes());
+        bytes.resize(size, 0);
+        Ok(bytes)
+    }
+
+    /// Reads what [`Self::pad`] made; strict, so that one meaning has one form.
+    pub(crate) fn unpad(bytes: &[u8], body_max: usize) -> Result<Self, Error> {
+        let mut r = Reader::new(bytes);
+        let format = r.u8().map_err(|_| Error::Malformed)?;
+        let device = r.u8().map_err(|_| Error::Malformed)?;
+        let consensus = r.array().map_err(|_| Error::Malformed)?;
+        let length = usize::from(r.u16().map_err(|_| Error::Malformed)?);
+        if format != FORMAT || length > body_max {
+            return Err(Error::Malformed);
+        }
+        let body = r.slice(length).map_err(|_| Error::Malformed)?;
+        if r.rest().iter().any(|&b| b != 0) {
+            return Err(Error::Malformed);
+        }
+        Ok(Self {
+            device,
+            consensus: ConsensusHash::from_bytes(consensus),
+            body: body.to_vec(),
+        })
+    }
+}
+
+impl fmt::Debug for Plaintext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Plaintext([redacted])")
+    }
+}
+
+const _: () = assert!(PLAINTEXT_HEAD_BYTES == 1 + 1 + ConsensusHash::LEN + 2);

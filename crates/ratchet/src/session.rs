@@ -1,0 +1,286 @@
+//! A conversation with one person.
+
+use std::fmt;
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+use whist_types::{Reader, Secret, Truncated, Wall};
+use zeroize::Zeroizing;
+
+use crate::identity::exchange_public;
+use crate::limits::{
+    BODY_MAX, FIRST_PAYLOAD_MAX, FIRST_PLAINTEXT_BYTES, KEM_CIPHERTEXT_BYTES, PLAINTEXT_BYTES,
+    XNONCE_BYTES,
+};
+use crate::pqxdh::{self, AD_BYTES, associated_data};
+use crate::ratchet::{Chain, Header, Jumped, Message, Ratchet};
+use crate::skipped::{Hour, Place, Skipped};
+use crate::{
+    Bundle, Error, IdentitySecret, InvitationKey, Item, PersonKey, Plaintext, PrekeySecrets, aead,
+};
+
+const FIRST_VERSION: u8 = 1;
+
+/// A conversation with one person: keys for both directions and those of items that are missing.
+pub struct Session {
+    pub(crate) peer: PersonKey,
+    pub(crate) ad: [u8; AD_BYTES],
+    pub(crate) ratchet: Ratchet,
+    pub(crate) skipped: Skipped,
+}
+
+/// What the outer seal of a first item holds.
+///
+/// | offset | size | field | meaning |
+/// |---|---|---|---|
+/// | 0 | 1 | version | 1 |
+/// | 1 | 32 | identity | the initiator's [`PersonKey`] |
+/// | 33 | 32 | ephemeral | X25519 |
+/// | 65 | 1088 | ciphertext | ML-KEM-768 |
+/// | 1153 | 343 | message | the first ratchet message; its plaintext has 259 bytes |
+struct First<'a> {
+    identity: PersonKey,
+    ephemeral: [u8; 32],
+    ciphertext: [u8; KEM_CIPHERTEXT_BYTES],
+    message: &'a [u8],
+}
+
+impl<'a> First<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        let mut r = Reader::new(bytes);
+        if r.u8() != Ok(FIRST_VERSION) {
+            return Err(Error::Malformed);
+        }
+        let mut keys = || Ok::<_, Truncated>((r.array()?, r.array()?, r.array()?));
+        let (identity, ephemeral, ciphertext) = keys().map_err(|_| Error::Malformed)?;
+        Ok(Self {
+            identity: PersonKey::from_bytes(identity)?,
+            ephemeral,
+            ciphertext,
+            message: r.rest(),
+        })
+    }
+}
+
+/// How an item was recognised, and what is to change if its body opens as well.
+enum Found {
+    /// A key that was kept.
+    Kept(Place, Secret<32>),
+    /// The current chain, moved on.
+    Current(Chain, Jumped, Secret<32>),
+    /// The peer's next chain.
+    Next(Box<Ratchet>, Jumped, Jumped, Secret<32>),
+}
+
+impl Found {
+    const fn message_key(&self) -> &Secret<32> {
+        match self {
+            Self::Kept(_, key) | Self::Current(_, _, key) | Self::Next(_, _, _, key) => key,
+        }
+    }
+}
+
+impl Session {
+    /// Answers an invitation: the session and its first item, for the bundle's address.
+    ///
+    /// The body of `first` has at most [`FIRST_PAYLOAD_MAX`] bytes. Draws 32 bytes (ephemeral key),
+    /// 32 (ML-KEM), 32 (ratchet key), 12 (inner nonce), 24 (outer nonce).
+    pub fn initiate(
+        identity: &IdentitySecret,
+        bundle: &Bundle,
+        key: &InvitationKey,
+        first: &Plaintext,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Self, Item), Error> {
+        let own = identity.public();
+        if bundle.identity() == own {
+            return Err(Error::OwnInvitation);
+        }
+        if bundle.invitation_key() != *key {
+            return Err(Error::WrongBundle);
+        }
+        let plaintext = first.pad(FIRST_PAYLOAD_MAX, FIRST_PLAINTEXT_BYTES)?;
+        let ephemeral = Secret::random(rng);
+        let (agreed, ciphertext) = pqxdh::initiate(identity, &ephemeral, bundle, rng)?;
+        let ad = associated_data(&own, &bundle.identity(), key);
+        let mut ratchet = Ratchet::initiator(agreed, bundle.prekey(), rng)?;
+        let message = ratchet.seal(&ad, &plaintext, rng)?;
+        let head: [&[u8]; 5] = [
+            &[FIRST_VERSION],
+            own.as_bytes(),
+            &exchange_public(&ephemeral),
+            &ciphertext,
+            &message,
+        ];
+        let mut nonce = [0; XNONCE_BYTES];
+        rng.fill_bytes(&mut nonce);
+        let sealed = aead::seal_extended(&key.first_contact_key(), &nonce, &head.concat());
+        let session = Self {
+            peer: bundle.identity(),
+            ad,
+            ratchet,
+            skipped: Skipped::default(),
+        };
+        Ok((
+            session,
+            Item::from_vec([nonce.as_slice(), &sealed].concat()),
+        ))
+    }
+
+    /// Takes the first item of an invitation of one's own: the session, what it said, and who
+    /// wrote it. Delete `prekeys` afterwards. Draws 32 bytes (ratchet key).
+    ///
+    /// [`Error::NotForUs`] if the item is not a first item of this invitation.
+    pub fn accept(
+        identity: &IdentitySecret,
+        prekeys: &PrekeySecrets,
+        key: &InvitationKey,
+        item: &Item,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Self, Plaintext, PersonKey), Error> {
+        let mut r = Reader::new(item.as_bytes());
+        let nonce = r.array().map_err(|_| Error::NotForUs)?;
+        let inner = aead::open_extended(&key.first_contact_key(), &nonce, r.rest())
+            .map_err(|_| Error::NotForUs)?;
+        let first = First::parse(&inner)?;
+        let own = identity.public();
+        if first.identity == own {
+            return Err(Error::OwnInvitation);
+        }
+        let agreed = pqxdh::respond(
+            identity,
+            prekeys,
+            &first.identity,
+            &first.ephemeral,
+            &first.ciphertext,
+        )?;
+        let ad = associated_data(&first.identity, &own, key);
+        let message = Message::parse(first.message).map_err(|_| Error::Malformed)?;
+        let header = Header::open(&agreed.initiator_header, &message).ok_or(Error::Altered)?;
+        if header.number != 0 || header.previous != 0 {
+            return Err(Error::Malformed);
+        }
+        let mut ratchet = Ratchet::responder(&agreed, &prekeys.prekey, &header.key, rng)?;
+        let receive = ratchet.receive.as_mut().ok_or(Error::Malformed)?;
+        let plaintext = open_body(&ad, &message, &receive.step()?)?;
+        let plaintext = Plaintext::unpad(&plaintext, FIRST_PAYLOAD_MAX)?;
+        let session = Self {
+            peer: first.identity,
+            ad,
+            ratchet,
+            skipped: Skipped::default(),
+        };
+        Ok((session, plaintext, first.identity))
+    }
+
+    /// Seals one item. Store the session before the item leaves. Draws 12 bytes.
+    ///
+    /// [`Error::TooLong`] if the body is above [`BODY_MAX`].
+    pub fn seal(&mut self, plaintext: &Plaintext, rng: &mut impl CryptoRng) -> Result<Item, Error> {
+        let padded = plaintext.pad(BODY_MAX, PLAINTEXT_BYTES)?;
+        let message = self.ratchet.seal(&self.ad, &padded, rng)?;
+        Ok(Item::from_vec(message))
+    }
+
+    /// Opens one item; a failure leaves the session as it was. Store the session before the item
+    /// is acknowledged. Draws 32 bytes when the peer's ratchet key is new.
+    pub fn open(
+        &mut self,
+        item: &Item,
+        now: Wall,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Plaintext, Error> {
+        let message = Message::parse(item.as_bytes()).map_err(|_| Error::NotForUs)?;
+        let found = self.recognise(&message, rng)?;
+        let plaintext = open_body(&self.ad, &message, found.message_key())?;
+        let plaintext = Plaintext::unpad(&plaintext, BODY_MAX)?;
+        self.commit(found, Hour::of(now));
+        Ok(plaintext)
+    }
+
+    /// Forgets kept keys that are older than `life`, the mailboxes' time to live; says how many.
+    pub fn expire(&mut self, now: Wall, life: Duration) -> usize {
+        self.skipped.expire(now, life)
+    }
+
+    /// Who is at the other end.
+    pub const fn peer(&self) -> PersonKey {
+        self.peer
+    }
+
+    /// Keys kept for items that are missing.
+    pub fn skipped(&self) -> usize {
+        self.skipped.len()
+    }
+
+    fn recognise(&self, message: &Message<'_>, rng: &mut impl CryptoRng) -> Result<Found, Error> {
+        if let Some(chain) = &self.ratchet.receive
+            && let Some(header) = Header::open(&chain.header, message)
+        {
+            if header.number < chain.next {
+                let kept = self.skipped.find(&chain.header, header.number);
+                return kept
+                    .map(|(place, key)| Found::Kept(place, key.duplicate()))
+                    .ok_or(Error::Replayed);
+            }
+            let (mut chain, jumped) = chain.jump(header.number)?;
+            let key = chain.step()?;
+            return Ok(Found::Current(chain, jumped, key));
+        }
+        if let Some(header) = Header::open(&self.ratchet.next_receive_header, message) {
+            return self.next_chain(&header, rng);
+        }
+        self.skipped
+            .find_by_header(message)
+            .ok_or(Error::NotForUs)?
+            .map(|(place, key)| Found::Kept(place, key.duplicate()))
+            .ok_or(Error::Replayed)
+    }
+
+    fn next_chain(&self, header: &Header, rng: &mut impl CryptoRng) -> Result<Found, Error> {
+        let old = match &self.ratchet.receive {
+            Some(chain) => chain.jump(header.previous)?.1,
+            None => Jumped::new(),
+        };
+        let mut ratchet = self.ratchet.step(&header.key, rng)?;
+        let receive = ratchet.receive.as_ref().ok_or(Error::Malformed)?;
+        let (mut receive, new) = receive.jump(header.number)?;
+        let key = receive.step()?;
+        ratchet.receive = Some(receive);
+        Ok(Found::Next(Box::new(ratchet), old, new, key))
+    }
+
+    fn commit(&mut self, found: Found, hour: Hour) {
+        match found {
+            Found::Kept(place, _) => self.skipped.remove(place),
+            Found::Current(chain, jumped, _) => {
+                self.skipped.keep(&chain.header, jumped, hour);
+                self.ratchet.receive = Some(chain);
+            }
+            Found::Next(ratchet, old, new, _) => {
+                if let Some(chain) = &self.ratchet.receive {
+                    self.skipped.keep(&chain.header, old, hour);
+                }
+                if let Some(chain) = &ratchet.receive {
+                    self.skipped.keep(&chain.header, new, hour);
+                }
+                self.ratchet = *ratchet;
+            }
+        }
+    }
+}
+
+fn open_body(
+    ad: &[u8],
+    message: &Message<'_>,
+    key: &Secret<32>,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let aad = [ad, message.header].concat();
+    aead::open(key, &message.nonce, &aad, message.body).map_err(|_| Error::Altered)
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session([redacted])")
+    }
+}
