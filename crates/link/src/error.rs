@@ -47,6 +47,12 @@ pub enum Error {
     /// The server asks for a puzzle first: solve it and dial again.
     #[error("the server asks for a puzzle")]
     PuzzleAsked,
+    /// The peer's solution of a puzzle does not count.
+    #[error("the peer's solution does not count: {0}")]
+    PuzzleRefused(crate::puzzle::Refusal),
+    /// The connection ended without a closing record.
+    #[error("the connection was lost")]
+    Lost,
     /// A configuration or a key of our own that cannot be used.
     #[error("local fault: {0}")]
     Local(&'static str),

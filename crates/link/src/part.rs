@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_blob_of_any_size_survives_its_parts() {
-        for size in [0, 1, 2395, 2396, 2397, 4796, 4797, 100_000] {
+        for size in [0_usize, 1, 2395, 2396, 2397, 4796, 4797, 100_000] {
             let blob: Vec<u8> = (0..size).map(|i| (i % 251).try_into().unwrap()).collect();
             let parts = split(9, &blob);
             assert_eq!(parts.len(), (size + 4).div_ceil(PART_BYTES));

@@ -1,0 +1,523 @@
+//! One link: TLS 1.3 as a state machine over bytes.
+//!
+//! Records are cut out of the stream here and given to the TLS library one at a time, so that
+//! what a record may be is decided before it is opened and what it held is known exactly after.
+
+use std::collections::VecDeque;
+use std::io::Read as _;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{HandshakeKind, NamedGroup, ProtocolVersion};
+use whist_types::{Instant, LinkKey, Now};
+
+use crate::puzzle::{self, Challenge, Gate, Solution, Source};
+use crate::{
+    ClientSetup, Error, FRAME_BYTES, Frame, RECORD_BYTES, Remote, ServerSetup, limits, tls,
+};
+
+/// Bytes of a record's header: type, version, length.
+const HEADER_BYTES: usize = 5;
+
+/// An encrypted alert, which close_notify is: header 5, alert 2, content type 1, AEAD tag 16.
+const ALERT_RECORD_BYTES: usize = 24;
+
+const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
+
+/// How a server meets a peer that it has accepted.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// Without a puzzle. A solution that the peer was asked for under an earlier load is not judged.
+    Free,
+    /// Under load: with a puzzle before any key work.
+    Puzzle {
+        /// The listener's gate.
+        gate: Arc<Gate>,
+        /// Who came.
+        source: Source,
+        /// Zero bits to ask for ([`puzzle::Load::arrived`]).
+        effort: u8,
+    },
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing of the peer's first bytes has been judged.
+    First(First),
+    /// TLS is talking.
+    Handshake,
+    /// Frames flow.
+    Open,
+    /// Over: why, if not in good order. What is in `out` may still be sent.
+    Closed(Option<Error>),
+}
+
+#[derive(Debug)]
+enum First {
+    /// A dialler waits for TLS or a challenge.
+    Answer,
+    /// A server waits for TLS or a solution.
+    Peer(Entry),
+}
+
+/// One link, as a value: bytes in by [`Connection::receive`], bytes out by
+/// [`Connection::transmit`], frames in by [`Connection::send`], frames out by
+/// [`Connection::poll_frame`], time by [`Connection::poll_timeout`] and
+/// [`Connection::handle_timeout`].
+///
+/// After `receive`, `handle_timeout`, `send` and `close`, take `poll_frame` until `None`, then
+/// `transmit`, then ask `poll_timeout` and [`Connection::is_closed`]. A closed link's socket is
+/// shut down for writing once what `transmit` gave is written.
+///
+/// Every frame is one record of 2,436 bytes. An error closes the link in silence: no alert is sent.
+#[derive(Debug)]
+pub struct Connection {
+    tls: rustls::Connection,
+    stage: Stage,
+    remote: Option<Remote>,
+    /// The key that a dialler pinned.
+    expected: Option<LinkKey>,
+    /// Keep-alives are for links between nodes: a client's clock alone says when it sends.
+    keeps_alive: bool,
+    challenge: Option<Challenge>,
+    /// What has come of the next record, or of the clear bytes before TLS.
+    partial: Vec<u8>,
+    partial_since: Instant,
+    handshake_bytes: usize,
+    frames: VecDeque<Frame>,
+    /// Frames sealed since the last `transmit`.
+    unsent: usize,
+    /// Bytes that go out before anything that TLS says.
+    clear: Vec<u8>,
+    started: Instant,
+    received_at: Instant,
+    sent_at: Instant,
+}
+
+impl Connection {
+    /// A dialled link: its first bytes are ready to be transmitted. The link opens only if the
+    /// server proves `expected`. `solution` answers the challenge of an earlier dial.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if the TLS library refuses the fixed configuration.
+    pub fn client(
+        now: Now,
+        setup: &ClientSetup,
+        expected: LinkKey,
+        solution: Option<&Solution>,
+    ) -> Result<Self, Error> {
+        let config = Arc::new(setup.expecting(&expected)?);
+        // Not sent (no server name indication); the library wants one.
+        let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
+        let tls = rustls::ClientConnection::new(config, name)
+            .map_err(|_| Error::Bug("TLS configuration"))?;
+        let mut connection = Self::new(now, tls.into(), Stage::First(First::Answer));
+        connection.expected = Some(expected);
+        connection.keeps_alive = setup.identifies();
+        if let Some(solution) = solution {
+            connection.clear.extend_from_slice(&solution.to_bytes());
+        }
+        Ok(connection)
+    }
+
+    /// An accepted link.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if the TLS library refuses the fixed configuration.
+    pub fn server(now: Now, setup: &ServerSetup, entry: Entry) -> Result<Self, Error> {
+        let tls = rustls::ServerConnection::new(Arc::clone(&setup.config))
+            .map_err(|_| Error::Bug("TLS configuration"))?;
+        Ok(Self::new(now, tls.into(), Stage::First(First::Peer(entry))))
+    }
+
+    fn new(now: Now, mut tls: rustls::Connection, stage: Stage) -> Self {
+        // Bounded by `FRAMES_HELD` instead: the library's limit would cut a frame in two.
+        tls.set_buffer_limit(None);
+        Self {
+            tls,
+            stage,
+            remote: None,
+            expected: None,
+            keeps_alive: false,
+            challenge: None,
+            partial: Vec::new(),
+            partial_since: now.instant,
+            handshake_bytes: 0,
+            frames: VecDeque::new(),
+            unsent: 0,
+            clear: Vec::new(),
+            started: now.instant,
+            received_at: now.instant,
+            sent_at: now.instant,
+        }
+    }
+
+    /// Takes bytes from the peer: how many, which is fewer than given when [`limits::FRAMES_HELD`]
+    /// frames wait to be taken. Then take them and give the rest again.
+    ///
+    /// # Errors
+    /// Why the link is closed; the same again for bytes that come later. Frames that came before
+    /// the error can still be taken.
+    pub fn receive(&mut self, now: Now, bytes: &[u8]) -> Result<usize, Error> {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.frames.len() < limits::FRAMES_HELD {
+            if let Stage::Closed(why) = &self.stage {
+                return match why {
+                    Some(error) => Err(error.clone()),
+                    // Nothing counts after close_notify.
+                    None => Ok(bytes.len()),
+                };
+            }
+            let taken = self
+                .take(now, rest)
+                .inspect_err(|error| self.fail(error.clone()))?;
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        Ok(bytes.len().saturating_sub(rest.len()))
+    }
+
+    /// The peer's bytes have ended.
+    pub fn receive_end(&mut self) {
+        if !self.is_closed() {
+            self.fail(Error::Lost);
+        }
+    }
+
+    /// Appends what is to be written to `out`: how many bytes. Whole records, always.
+    pub fn transmit(&mut self, out: &mut Vec<u8>) -> usize {
+        let before = out.len();
+        out.append(&mut self.clear);
+        // A failed link is silent, and one that asked for a puzzle has said all.
+        if !matches!(self.stage, Stage::Closed(Some(_))) {
+            while self.tls.wants_write() {
+                if !matches!(self.tls.write_tls(out), Ok(1..)) {
+                    break;
+                }
+            }
+        }
+        self.unsent = 0;
+        out.len().saturating_sub(before)
+    }
+
+    /// Seals a frame. It is given back if the link is not open, or if [`limits::FRAMES_HELD`]
+    /// frames wait for `transmit`.
+    ///
+    /// # Errors
+    /// The frame that was not taken.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the frame is handed back, not described"
+    )]
+    pub fn send(&mut self, now: Now, frame: Frame) -> Result<(), Frame> {
+        if !self.is_open() || self.unsent >= limits::FRAMES_HELD {
+            return Err(frame);
+        }
+        // Without a limit the library takes all of it, and makes one record of it.
+        let written = self.tls.writer().write(frame.encode().as_slice());
+        if !matches!(written, Ok(FRAME_BYTES)) {
+            self.fail(Error::Bug("a frame was not sealed whole"));
+            return Err(frame);
+        }
+        self.unsent = self.unsent.saturating_add(1);
+        self.sent_at = now.instant;
+        Ok(())
+    }
+
+    /// The next frame that came.
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        self.frames.pop_front()
+    }
+
+    /// When to call `handle_timeout`.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let (at, _) = self.deadline()?;
+        Some(match self.keep_alive_at() {
+            Some(keep_alive) => at.min(keep_alive),
+            None => at,
+        })
+    }
+
+    /// A time that `poll_timeout` named has come: closes a link whose peer is too slow, keeps a
+    /// link between nodes alive.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if let Some((at, what)) = self.deadline()
+            && at <= now.instant
+        {
+            return self.fail(Error::TimedOut(what));
+        }
+        if self.keep_alive_at().is_some_and(|at| at <= now.instant) {
+            // When `FRAMES_HELD` frames wait, the link is not idle; the next is due later.
+            self.sent_at = now.instant;
+            let _not_needed = self.send(now, Frame::Dummy);
+        }
+    }
+
+    /// Closes in good order, after the frames that were sent.
+    pub fn close(&mut self) {
+        if self.is_closed() {
+            return;
+        }
+        if self.is_open() {
+            self.tls.send_close_notify();
+        }
+        self.stage = Stage::Closed(None);
+    }
+
+    /// Whether frames flow.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
+    /// Whether it is over.
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.stage, Stage::Closed(_))
+    }
+
+    /// Why it is over; `None` while it is not, and when it ended in good order.
+    pub const fn error(&self) -> Option<&Error> {
+        match &self.stage {
+            Stage::Closed(why) => why.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Who is there, once the link has opened.
+    pub const fn remote(&self) -> Option<Remote> {
+        self.remote
+    }
+
+    /// What the server asked for, when the link closed with [`Error::PuzzleAsked`]: solve it, dial
+    /// again. It is not authenticated.
+    pub const fn challenge(&self) -> Option<&Challenge> {
+        self.challenge.as_ref()
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.clear.clear();
+        self.partial = Vec::new();
+        self.stage = Stage::Closed(Some(error));
+    }
+
+    /// Takes the start of `bytes`, up to the end of a record.
+    fn take(&mut self, now: Now, bytes: &[u8]) -> Result<usize, Error> {
+        if self.partial.is_empty() {
+            self.partial_since = now.instant;
+        }
+        self.received_at = now.instant;
+        let mut taken = 0_usize;
+        loop {
+            // How much is needed may become known, or change, with what has come.
+            let needed = self.needed()?;
+            let missing = needed.saturating_sub(self.partial.len());
+            let rest = bytes.get(taken..).unwrap_or_default();
+            let more = rest.get(..missing).unwrap_or(rest);
+            self.partial.extend_from_slice(more);
+            taken = taken.saturating_add(more.len());
+            if more.len() < missing {
+                return Ok(taken);
+            }
+            if self.needed()? <= self.partial.len() {
+                self.whole(now)?;
+                self.partial.clear();
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// How many bytes of the record or clear message that `partial` begins must be there before
+    /// more can be said. Refuses what may not come in this stage.
+    fn needed(&self) -> Result<usize, Error> {
+        let Some(&first) = self.partial.first() else {
+            return Ok(1);
+        };
+        if first == puzzle::VERSION {
+            match &self.stage {
+                Stage::First(First::Answer) => return Ok(Challenge::BYTES),
+                Stage::First(First::Peer(_)) => return Ok(Solution::BYTES),
+                _ => {}
+            }
+        }
+        let open = self.is_open();
+        let expected = match &self.stage {
+            Stage::Open => first == APPLICATION_DATA,
+            Stage::Handshake => (20..=APPLICATION_DATA).contains(&first),
+            // A server's first record may be an alert, a client's only its ClientHello.
+            Stage::First(First::Answer) => first == HANDSHAKE || first == 21,
+            Stage::First(First::Peer(_)) => first == HANDSHAKE,
+            Stage::Closed(_) => false,
+        };
+        if !expected {
+            return Err(Error::PeerMisbehaved("a record of another type"));
+        }
+        let Some(&[_, _, _, high, low]) = self.partial.first_chunk::<HEADER_BYTES>() else {
+            return Ok(HEADER_BYTES);
+        };
+        let length = usize::from(u16::from_be_bytes([high, low])).saturating_add(HEADER_BYTES);
+        let fits = match length {
+            RECORD_BYTES | ALERT_RECORD_BYTES if open => true,
+            _ => !open && length <= limits::HANDSHAKE_RECORD,
+        };
+        if !fits {
+            return Err(Error::PeerMisbehaved("a record of another length"));
+        }
+        Ok(length)
+    }
+
+    /// Judges what is whole in `partial`.
+    fn whole(&mut self, now: Now) -> Result<(), Error> {
+        let clear = self.partial.first() == Some(&puzzle::VERSION);
+        match &self.stage {
+            Stage::Open => self.open_record(),
+            Stage::First(First::Answer) if clear => {
+                let bytes = self.partial.first_chunk().ok_or(Error::Bug("challenge"))?;
+                self.challenge = Some(Challenge::from_bytes(bytes)?);
+                Err(Error::PuzzleAsked)
+            }
+            Stage::First(First::Peer(entry)) if clear => {
+                let bytes = self.partial.first_chunk().ok_or(Error::Bug("solution"))?;
+                let solution = Solution::from_bytes(bytes)?;
+                if let Entry::Puzzle { gate, source, .. } = entry {
+                    gate.check(now.wall, *source, &solution)
+                        .map_err(Error::PuzzleRefused)?;
+                }
+                self.stage = Stage::Handshake;
+                Ok(())
+            }
+            Stage::First(First::Peer(Entry::Puzzle {
+                gate,
+                source,
+                effort,
+            })) => {
+                // The whole ClientHello has been read, so that closing does not reset the
+                // connection under the answer; none of it has been looked at.
+                let challenge = gate.challenge(now.wall, *source, *effort);
+                self.clear.extend_from_slice(&challenge.to_bytes());
+                self.stage = Stage::Closed(None);
+                Ok(())
+            }
+            _ => self.handshake_record(),
+        }
+    }
+
+    /// Gives the record in `partial` to the library: how many bytes of plaintext it held, and
+    /// whether it was close_notify.
+    fn give(&mut self) -> Result<rustls::IoState, Error> {
+        let mut record = self.partial.as_slice();
+        while !record.is_empty() {
+            if !matches!(self.tls.read_tls(&mut record), Ok(1..)) {
+                return Err(Error::Bug("a record was not taken whole"));
+            }
+        }
+        self.tls.process_new_packets().map_err(|error| match error {
+            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+                Error::WrongKey
+            }
+            _ => Error::PeerMisbehaved("TLS"),
+        })
+    }
+
+    fn handshake_record(&mut self) -> Result<(), Error> {
+        self.stage = Stage::Handshake;
+        self.handshake_bytes = self.handshake_bytes.saturating_add(self.partial.len());
+        if self.handshake_bytes > limits::HANDSHAKE_BYTES {
+            return Err(Error::PeerMisbehaved("a handshake too long"));
+        }
+        let state = self.give()?;
+        if state.peer_has_closed() || state.plaintext_bytes_to_read() != 0 {
+            return Err(Error::PeerMisbehaved("not a handshake"));
+        }
+        if !self.tls.is_handshaking() {
+            self.remote = Some(self.opened()?);
+            self.stage = Stage::Open;
+        }
+        Ok(())
+    }
+
+    /// Who is there. What was negotiated is checked again where it is read.
+    fn opened(&self) -> Result<Remote, Error> {
+        let group = self.tls.negotiated_key_exchange_group().map(|g| g.name());
+        if self.tls.protocol_version() != Some(ProtocolVersion::TLSv1_3)
+            || group != Some(NamedGroup::X25519MLKEM768)
+            || self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+        {
+            return Err(Error::Bug("something else was negotiated"));
+        }
+        let proven = match self.tls.peer_certificates() {
+            None | Some([]) => None,
+            Some([spki]) => Some(tls::key_of(spki).ok_or(Error::WrongKey)?),
+            Some(_) => return Err(Error::WrongKey),
+        };
+        match (self.expected, proven) {
+            (Some(expected), Some(proven)) if expected == proven => Ok(Remote::Node(proven)),
+            (Some(_), _) => Err(Error::WrongKey),
+            (None, Some(proven)) => Ok(Remote::Node(proven)),
+            (None, None) => Ok(Remote::Anonymous),
+        }
+    }
+
+    /// A record on an open link is one frame, or the shorter one is close_notify. Whatever else
+    /// the library would take (key updates, tickets, padding instead of data) gives no frame.
+    fn open_record(&mut self) -> Result<(), Error> {
+        let state = self.give()?;
+        if self.partial.len() == ALERT_RECORD_BYTES {
+            if !state.peer_has_closed() || state.plaintext_bytes_to_read() != 0 {
+                return Err(Error::PeerMisbehaved("a record that is no frame"));
+            }
+            self.close();
+            return Ok(());
+        }
+        if state.plaintext_bytes_to_read() != FRAME_BYTES || state.peer_has_closed() {
+            return Err(Error::PeerMisbehaved("a record that is no frame"));
+        }
+        let mut bytes = [0; FRAME_BYTES];
+        self.tls
+            .reader()
+            .read_exact(&mut bytes)
+            .map_err(|_| Error::Bug("plaintext was announced"))?;
+        self.frames.push_back(Frame::decode(&bytes)?);
+        Ok(())
+    }
+
+    /// When the peer is too slow, and in what.
+    fn deadline(&self) -> Option<(Instant, &'static str)> {
+        let handshake = (self.started.after(limits::HANDSHAKE), "handshake");
+        match self.stage {
+            Stage::First(_) | Stage::Handshake => Some(handshake),
+            Stage::Open => {
+                let idle = match self.remote {
+                    Some(Remote::Node(_)) if self.between_nodes() => limits::IDLE,
+                    _ => limits::IDLE_CLIENT,
+                };
+                let idle = (self.received_at.after(idle), "idle");
+                let whole = (self.partial_since.after(limits::WHOLE_FRAME), "whole frame");
+                if self.partial.is_empty() {
+                    Some(idle)
+                } else {
+                    Some(idle.min(whole))
+                }
+            }
+            Stage::Closed(_) => None,
+        }
+    }
+
+    /// Whether both ends proved a key.
+    const fn between_nodes(&self) -> bool {
+        match self.expected {
+            Some(_) => self.keeps_alive,
+            None => matches!(self.remote, Some(Remote::Node(_))),
+        }
+    }
+
+    fn keep_alive_at(&self) -> Option<Instant> {
+        (self.is_open() && self.between_nodes()).then(|| self.sent_at.after(limits::KEEP_ALIVE))
+    }
+
+    /// The library's connection, for tests that send what a [`Connection`] never would.
+    #[cfg(test)]
+    pub(crate) const fn tls(&mut self) -> &mut rustls::Connection {
+        &mut self.tls
+    }
+}
