@@ -1,0 +1,62 @@
+//! Every limit of this crate, with the reason for its number. Those of the link protocol itself
+//! (handshake, keep-alive, idle) are [`whist_link::limits`].
+
+use std::time::Duration;
+
+/// Frames queued for a node before [`whist_link::Input::Full`]: the documents of a network of a
+/// thousand nodes (about 200 frames) fit twice, and it is 1.2 MB.
+pub const QUEUE_NODE: usize = 512;
+
+/// Frames queued for a client. Its downlink has a clock and a queue of the role's own; this one
+/// only covers the moment of a write.
+pub const QUEUE_CLIENT: usize = 64;
+
+/// Events of all links that wait for the role. Full: links stop reading, and TCP slows the peers.
+pub const EVENTS: usize = 1024;
+
+/// Commands that wait for the role. Full: [`crate::Handle::send`] waits.
+pub const COMMANDS: usize = 1024;
+
+/// Frames written by one system call at most: 16 records are 39 kB.
+pub const BATCH: usize = 16;
+
+/// A batch of frames must be written within this, or the peer is too slow: 4 kB/s.
+pub const WRITE: Duration = Duration::from_secs(10);
+
+/// A frame whose first byte came must be whole within this.
+pub const WHOLE_FRAME: Duration = Duration::from_secs(10);
+
+/// A client that sends nothing for this long is gone. The slowest profile sends at Exp(30 s), so
+/// that an honest client is taken for gone once in e^30 ticks.
+pub const CLIENT_IDLE: Duration = Duration::from_secs(900);
+
+/// Sockets accepted at most: below the 1,024 × 4 descriptors that systemd gives by default.
+pub const SOCKETS: usize = 3500;
+
+/// Of which clients have at most this many, so that they never keep nodes out.
+pub const CLIENTS: usize = 3000;
+
+/// Sockets by source address (a /64 of IPv6) at most. Loopback is exempt: it is this machine's
+/// own, and an onion service's clients all come from there.
+pub const SOCKETS_OF_SOURCE: usize = 64;
+
+/// Handshakes under way at most; above, a socket is closed as it is accepted.
+pub const HANDSHAKES: usize = 512;
+
+/// Handshakes under way above which a client is asked for a puzzle first.
+pub const HANDSHAKES_WITHOUT_PUZZLE: usize = 64;
+
+/// The accept loop's rest when the machine has no descriptors left.
+pub const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// At the end, links have this long to send what is queued and say good-bye.
+pub const DRAIN: Duration = Duration::from_secs(3);
+
+/// Requests to the metrics port served at once.
+pub const METRICS_AT_ONCE: usize = 8;
+
+/// A request to the metrics port must be whole and answered within this.
+pub const METRICS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Longest request head of the metrics port.
+pub const METRICS_REQUEST_BYTES: usize = 4096;

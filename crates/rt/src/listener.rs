@@ -1,0 +1,113 @@
+//! Accepts links: bounded in number, alive when descriptors run out.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use whist_link::LinkId;
+
+use crate::driver::task_result;
+use crate::gate::Gate;
+use crate::link_task::{self, Event, Local};
+use crate::{RtError, limits};
+
+/// A bound port. Binding comes before anything else of a program starts, so that a busy port is
+/// an error at once.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`RtError::Listen`], which names the port and not the address.
+    pub fn bind(address: SocketAddr) -> Result<Self, RtError> {
+        let failed = |error| RtError::Listen {
+            port: address.port(),
+            error,
+        };
+        let tcp = TcpListener::bind(address).map_err(failed)?;
+        tcp.set_nonblocking(true).map_err(failed)?;
+        let address = tcp.local_addr().map_err(failed)?;
+        Ok(Self { tcp, address })
+    }
+
+    /// Where it listens.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn into_tokio(self) -> Result<tokio::net::TcpListener, RtError> {
+        let port = self.address.port();
+        tokio::net::TcpListener::from_std(self.tcp)
+            .map_err(|error| RtError::Listen { port, error })
+    }
+}
+
+/// The accept loop: runs until the driver stops, then sees its links to their end.
+pub(crate) async fn accept(
+    listener: Listener,
+    local: Arc<Local>,
+    events: mpsc::Sender<Event>,
+    handshakes_without_puzzle: usize,
+) -> Result<(), RtError> {
+    let listener = listener.into_tokio()?;
+    let gate = Gate::default();
+    let mut links = JoinSet::new();
+    let mut number = 0u64;
+    loop {
+        let accepted = tokio::select! {
+            () = local.stop.triggered() => break,
+            Some(ended) = links.join_next() => {
+                task_result(ended)?;
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((tcp, source)) = accepted else {
+            // No descriptors left, or a connection that was gone before it was accepted. Both
+            // pass; the loop stays.
+            local.metrics.accept_failed.inc();
+            tokio::time::sleep(limits::ACCEPT_REST).await;
+            continue;
+        };
+        let Some(place) = gate.enter(source.ip()) else {
+            local.metrics.refused.inc();
+            continue;
+        };
+        let load = gate.handshakes() > handshakes_without_puzzle;
+        let link = LinkId::accepted(number);
+        number = number.saturating_add(1);
+        links.spawn(link_task::accepted(
+            link,
+            tcp,
+            source.ip(),
+            place,
+            load,
+            local.clone(),
+            events.clone(),
+        ));
+    }
+    drop(listener);
+    while let Some(ended) = links.join_next().await {
+        task_result(ended)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_port_is_one_line_without_an_address() {
+        let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let text = Listener::bind(first.local_addr()).unwrap_err().to_string();
+        assert!(text.starts_with("cannot listen on port "), "{text}");
+        assert!(!text.contains("127.0.0.1") && !text.contains('\n'), "{text}");
+    }
+}

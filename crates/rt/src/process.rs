@@ -1,0 +1,75 @@
+//! What every process of Whist does to itself before it reads a secret.
+
+use std::path::Path;
+
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+
+use crate::RtError;
+
+/// Files of this process are its owner's alone (umask 077), it leaves no core dump and cannot be
+/// attached to by its own user's other processes, and a panic of any thread ends it with exit
+/// code 1 after one line that names the place and never the message, which may quote a secret.
+pub fn harden() {
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    // Both may be forbidden in a sandbox, which then forbids core dumps itself.
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = rustix::process::setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    );
+    std::panic::set_hook(Box::new(|info| {
+        let place = info
+            .location()
+            .map(|at| format!(" at {}:{}", at.file(), at.line()))
+            .unwrap_or_default();
+        eprintln!("{}: bug: panicked{place}", name());
+        std::process::exit(i32::from(crate::Exit::Other.code()));
+    }));
+}
+
+/// Whether core dumps are off, for tests of the programs.
+pub fn core_dumps_are_off() -> bool {
+    rustix::process::getrlimit(Resource::Core).current == Some(0)
+}
+
+/// The file name that this program was started by.
+pub fn name() -> String {
+    std::env::args_os()
+        .next()
+        .and_then(|path| {
+            Path::new(&path)
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        })
+        .unwrap_or_else(|| "whist".to_owned())
+}
+
+/// The guard against builds with debug assertions: some dependencies have assertions that a peer
+/// could trip. `allowed` is the program's `--debug-build`.
+///
+/// # Errors
+/// In a build with debug assertions, unless `allowed`.
+pub const fn refuse_debug_build(allowed: bool) -> Result<(), RtError> {
+    if cfg!(debug_assertions) && !allowed {
+        return Err(RtError::Refused(
+            "built with debug assertions, which a peer could trip: build with --release, \
+             or pass --debug-build on a test network",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_debug_build_runs_only_when_told_to() {
+        assert_eq!(refuse_debug_build(false).is_err(), cfg!(debug_assertions));
+        assert!(refuse_debug_build(true).is_ok());
+    }
+}
