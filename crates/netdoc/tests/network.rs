@@ -1,0 +1,167 @@
+//! `network.toml` and descriptors: what is refused before a network is trusted.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    missing_docs
+)]
+
+use std::collections::BTreeMap;
+
+use whist_netdoc::testing::{Authorities, entries};
+use whist_netdoc::{
+    DESCRIPTOR_BYTES_MAX, Descriptor, IdentitySecret, Kind, LinkSecret, Network, NodeRole,
+    Parameters, Refused, SignedDescriptor,
+};
+use whist_types::{Epoch, Family, Secret, SphinxKey, Wall};
+
+fn network() -> Network {
+    let mut a = Authorities::new(3, 4, Parameters::default(), Wall::from_secs(1_000));
+    a.set_providers(&entries(3, 1, 3));
+    a.network().clone()
+}
+
+#[test]
+fn a_network_survives_its_text_form() {
+    let network = network();
+    assert_eq!(Network::parse(&network.to_toml()), Ok(network));
+}
+
+#[test]
+fn a_network_that_could_be_split_or_not_started_is_refused() {
+    let refused = |change: fn(&mut Network)| {
+        let mut n = network();
+        change(&mut n);
+        Network::parse(&n.to_toml()).is_err()
+    };
+    assert!(!refused(|_| ()));
+    assert!(refused(|n| n.version = 2));
+    assert!(refused(|n| n.quorum = 2));
+    assert!(refused(|n| n.quorum = 5));
+    assert!(refused(|n| drop(n.authorities.pop())));
+    assert!(refused(|n| drop(n.providers.pop())));
+    assert!(refused(|n| n.schedule.epoch_ms = 0));
+    assert!(refused(|n| n.authorities[1].link = n.authorities[0].link));
+    assert!(refused(|n| n.authorities[0].address = "no port".into()));
+    let unknown = format!("surprise = 1\n{}", network().to_toml());
+    assert!(matches!(Network::parse(&unknown), Err(Refused::Text(_))));
+}
+
+#[test]
+fn another_quorum_schedule_or_key_is_another_network() {
+    let hash = |change: fn(&mut Network)| {
+        let mut n = network();
+        change(&mut n);
+        n.trusted().network_hash()
+    };
+    let own = hash(|_| ());
+    assert_ne!(own, hash(|n| n.quorum = 4));
+    assert_ne!(own, hash(|n| n.schedule.genesis_ms += 1));
+    assert_ne!(own, hash(|n| n.authorities.swap(0, 1)));
+    assert_eq!(own, hash(|n| n.authorities[0].address = "moved:1".into()));
+}
+
+fn keys(number: u8) -> (IdentitySecret, LinkSecret) {
+    (
+        IdentitySecret::from_seed(&Secret::new([number; 32])),
+        LinkSecret::from_seed(&Secret::new([number ^ 0x80; 32])),
+    )
+}
+
+fn descriptor(number: u8, kind: Kind, family: u8, epoch: u64) -> Descriptor {
+    let (identity, link) = keys(number);
+    Descriptor {
+        epoch: Epoch::new(epoch),
+        identity: identity.public(),
+        link: link.public(),
+        keys: [SphinxKey::from_bytes([number; 32]); 4],
+        address: format!("node-{number}.example:9000"),
+        kind,
+        family: Family::from_bytes([family; 32]),
+        capacity: 100,
+        load: 0,
+    }
+}
+
+#[test]
+fn a_descriptor_needs_both_signatures_over_its_very_bytes() {
+    let d = descriptor(1, Kind::Mix, 1, 5);
+    let (identity, link) = keys(1);
+    let (other_identity, other_link) = keys(2);
+    let verify = |bytes: &[u8]| SignedDescriptor::parse(bytes)?.verify();
+    let signed = d.sign(&identity, &link);
+    assert_eq!(verify(signed.as_bytes()), Ok(d.clone()));
+    let refused = Err(Refused::BadSignature);
+    assert_eq!(verify(d.sign(&other_identity, &link).as_bytes()), refused);
+    assert_eq!(verify(d.sign(&identity, &other_link).as_bytes()), refused);
+    for at in 0..signed.as_bytes().len() {
+        let mut bytes = signed.as_bytes().to_vec();
+        bytes[at] ^= 1;
+        assert!(verify(&bytes).is_err(), "byte {at}");
+    }
+    let longer = [signed.as_bytes(), &[0]].concat();
+    assert_eq!(verify(&longer), Err(Refused::Malformed("descriptor")));
+    let bomb = [0; DESCRIPTOR_BYTES_MAX + 1];
+    assert_eq!(verify(&bomb), Err(Refused::TooLarge));
+}
+
+#[test]
+fn the_longest_descriptor_fits_its_limit() {
+    let mut d = descriptor(1, Kind::Mix, 1, 5);
+    d.address = format!("{}:65535", "a".repeat(254));
+    let (identity, link) = keys(1);
+    let signed = d.sign(&identity, &link);
+    assert!(signed.as_bytes().len() <= DESCRIPTOR_BYTES_MAX);
+    assert!(
+        SignedDescriptor::parse(signed.as_bytes())
+            .unwrap()
+            .verify()
+            .is_ok()
+    );
+}
+
+#[test]
+fn descriptors_become_entries_and_a_family_of_both_kinds_none() {
+    let parameters = Parameters::demo();
+    let mut all: Vec<_> = (0..9).map(|n| descriptor(n, Kind::Mix, n, 5)).collect();
+    all.push(descriptor(20, Kind::Provider, 20, 5));
+    all.push(descriptor(21, Kind::Provider, 3, 5));
+    all.push(descriptor(22, Kind::Provider, 22, 6));
+    let nodes = whist_netdoc::entries(Epoch::new(5), &parameters, &all);
+    // Mix 3 and provider 21 share a family; 22 is for another epoch.
+    assert_eq!(nodes.len(), 9);
+    let of = |n: u8| {
+        nodes
+            .iter()
+            .find(|e| e.id == descriptor(n, Kind::Mix, n, 5).id())
+    };
+    assert!(of(3).is_none() && of(21).is_none() && of(22).is_none());
+    assert_eq!(of(20).unwrap().role, NodeRole::Provider);
+    let mut layers = BTreeMap::new();
+    for node in &nodes {
+        *layers.entry(node.role.layer()).or_insert(0) += 1;
+    }
+    layers.remove(&None);
+    assert_eq!(layers.into_values().collect::<Vec<_>>(), [3, 3, 2]);
+}
+
+#[test]
+fn layers_hold_for_their_life_and_are_drawn_anew_after_it() {
+    let parameters = Parameters {
+        layer_life_epochs: 10,
+        ..Parameters::demo()
+    };
+    let layers = |epoch| {
+        let all: Vec<_> = (0..30)
+            .map(|n| descriptor(n, Kind::Mix, n, epoch))
+            .collect();
+        let nodes = whist_netdoc::entries(Epoch::new(epoch), &parameters, &all);
+        nodes.iter().map(|n| (n.id, n.role)).collect::<Vec<_>>()
+    };
+    assert_eq!(layers(10), layers(19));
+    assert_ne!(layers(19), layers(20));
+    assert_ne!(layers(0), layers(10));
+}
