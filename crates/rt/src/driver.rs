@@ -178,16 +178,15 @@ where
             return Err(RtError::NoIdentity);
         }
         let (sender, mut events) = mpsc::channel(limits::EVENTS);
-        let stop = Shutdown::new();
         let mut driver = Self {
             role,
             effects,
             clock: options.clock,
             local: Arc::new(Local::new(
-                options.identity,
+                options.clock,
+                options.identity.as_ref(),
                 options.accept_clients,
                 options.metrics,
-                stop.clone(),
             )?),
             links: HashMap::new(),
             events: sender,
@@ -205,7 +204,7 @@ where
         let ended = driver.drive(&mut events, commands, &shutdown).await;
         // Queues close, and with them the links: each sends what it holds and says good-bye.
         driver.links.clear();
-        stop.trigger();
+        driver.local.stop.trigger();
         drop(events);
         let rest = tokio::time::timeout(limits::DRAIN, driver.join_all()).await;
         driver.tasks.shutdown().await;
@@ -313,7 +312,7 @@ where
     }
 
     fn dial(&mut self, link: LinkId, target: Target) {
-        if target.identify && self.local.identity().is_none() {
+        if target.identify && !self.local.identifies() {
             tracing::error!("an identified dial without a link key");
             self.owed.push_back(Input::Down { link });
             return;

@@ -23,12 +23,8 @@ pub const BATCH: usize = 16;
 /// A batch of frames must be written within this, or the peer is too slow: 4 kB/s.
 pub const WRITE: Duration = Duration::from_secs(10);
 
-/// A frame whose first byte came must be whole within this.
-pub const WHOLE_FRAME: Duration = Duration::from_secs(10);
-
-/// A client that sends nothing for this long is gone. The slowest profile sends at Exp(30 s), so
-/// that an honest client is taken for gone once in e^30 ticks.
-pub const CLIENT_IDLE: Duration = Duration::from_secs(900);
+/// A link that we closed waits this long for the peer to close its side.
+pub const LINGER: Duration = Duration::from_secs(1);
 
 /// Sockets accepted at most: below the 1,024 × 4 descriptors that systemd gives by default.
 pub const SOCKETS: usize = 3500;
@@ -45,6 +41,9 @@ pub const HANDSHAKES: usize = 512;
 
 /// Handshakes under way above which a client is asked for a puzzle first.
 pub const HANDSHAKES_WITHOUT_PUZZLE: usize = 64;
+
+/// Handshakes a second that are affordable without a puzzle: a fifth of a core at 1 ms each.
+pub const HANDSHAKES_A_SECOND: u32 = 200;
 
 /// The accept loop's rest when the machine has no descriptors left.
 pub const ACCEPT_REST: Duration = Duration::from_millis(100);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use whist_link::LinkId;
+use whist_link::puzzle::Load;
 
 use crate::driver::task_result;
 use crate::gate::Gate;
@@ -58,6 +59,7 @@ pub(crate) async fn accept(
     let listener = listener.into_tokio()?;
     let gate = Gate::default();
     let mut links = JoinSet::new();
+    let mut load = Load::new(limits::HANDSHAKES_A_SECOND);
     let mut number = 0u64;
     loop {
         let accepted = tokio::select! {
@@ -79,15 +81,18 @@ pub(crate) async fn accept(
             local.metrics.refused.inc();
             continue;
         };
-        let load = gate.handshakes() > handshakes_without_puzzle;
+        // Too many at once, or too many lately.
+        let lately = load.arrived(local.clock().now().instant);
+        let crowded = gate.handshakes() > handshakes_without_puzzle;
+        let effort = lately.or(crowded.then_some(whist_link::limits::EFFORT_MIN));
+        let entry = local.entry(source.ip(), effort);
         let link = LinkId::accepted(number);
         number = number.saturating_add(1);
         links.spawn(link_task::accepted(
             link,
             tcp,
-            source.ip(),
             place,
-            load,
+            entry,
             local.clone(),
             events.clone(),
         ));

@@ -17,8 +17,6 @@ pub(crate) struct Deadlines {
     pub(crate) handshake: Duration,
     /// From the queueing of bytes to the moment when the last of them was taken.
     pub(crate) write: Duration,
-    /// From the first byte of a frame to its last.
-    pub(crate) whole_frame: Duration,
     /// From a byte that came to the next one.
     pub(crate) idle: Duration,
 }
@@ -56,8 +54,6 @@ pub(crate) struct LinkStream {
     out: VecDeque<u8>,
     out_since: Instant,
     heard: Instant,
-    /// When the frame began of which a part is here.
-    partial_since: Option<Instant>,
 }
 
 impl LinkStream {
@@ -105,26 +101,13 @@ impl LinkStream {
             out: VecDeque::new(),
             out_since: started,
             heard: started,
-            partial_since: None,
         }
     }
 
-    /// The handshake is done: from here on, bytes may stay away for `idle`, if that is given.
-    pub(crate) fn open(&mut self, idle: Option<Duration>) {
+    /// The handshake is done: from here on, bytes may stay away for the idle time.
+    pub(crate) fn open(&mut self) {
         self.handshake = None;
         self.heard = Instant::now();
-        if let Some(idle) = idle {
-            self.deadlines.idle = idle;
-        }
-    }
-
-    /// Whether a part of a frame is here whose rest has to follow.
-    pub(crate) fn partial(&mut self, partial: bool) {
-        self.partial_since = match (partial, self.partial_since) {
-            (true, None) => Some(Instant::now()),
-            (true, since) => since,
-            (false, _) => None,
-        };
     }
 
     /// Queues bytes for writing; [`LinkStream::progress`] writes them.
@@ -180,19 +163,22 @@ impl LinkStream {
         }
     }
 
-    /// Writes what is queued and ends our direction, within the write deadline.
+    /// Writes what is queued, ends our direction and waits for the peer to end its own: closing
+    /// with unread bytes would take back what the peer has not read yet. All within the write
+    /// deadline and [`limits::LINGER`].
     pub(crate) async fn finish(mut self) {
         while self.is_writing() {
             if self.progress(&mut [], false).await.is_err() {
                 return;
             }
         }
-        // Waits for nothing on a TCP socket: it only marks the end of our bytes.
-        let _ = timeout_at(
-            later(Instant::now(), limits::WRITE),
-            tokio::io::AsyncWriteExt::shutdown(&mut self.tcp),
-        )
-        .await;
+        let by = later(Instant::now(), limits::LINGER);
+        let rest = async {
+            let mut unread = [0; 4096];
+            tokio::io::AsyncWriteExt::shutdown(&mut self.tcp).await.ok();
+            while self.progress(&mut unread, true).await.is_ok() {}
+        };
+        let _ = timeout_at(by, rest).await;
     }
 
     /// Writes as much as is taken; whether that was all.
@@ -216,12 +202,8 @@ impl LinkStream {
         let write = self
             .is_writing()
             .then(|| (later(self.out_since, self.deadlines.write), "write"));
-        let frame = self
-            .partial_since
-            .map(|since| (later(since, self.deadlines.whole_frame), "frame"));
-        let idle = Some((later(self.heard, self.deadlines.idle), "idle"));
-        let (frame, idle) = if read { (frame, idle) } else { (None, None) };
-        [write, frame, idle]
+        let idle = read.then(|| (later(self.heard, self.deadlines.idle), "idle"));
+        [write, idle]
             .into_iter()
             .flatten()
             .min()
@@ -243,8 +225,7 @@ mod tests {
     const DEADLINES: Deadlines = Deadlines {
         handshake: Duration::from_secs(10),
         write: Duration::from_secs(20),
-        whole_frame: Duration::from_secs(5),
-        idle: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
     };
 
     async fn pair() -> (LinkStream, TcpStream) {
@@ -276,26 +257,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_peer_ends_at_the_idle_deadline_and_half_a_frame_sooner() {
+    async fn a_silent_peer_ends_at_the_idle_deadline() {
         let started = Instant::now();
         let (mut stream, _silent) = pair().await;
-        stream.open(None);
+        stream.open();
         let (after, why) = gives_up(&mut stream, started).await;
         assert_eq!((after, why), (60, StreamError::TimedOut("idle")));
-        let started = Instant::now();
-        let (mut stream, _silent) = pair().await;
-        stream.open(None);
-        stream.partial(true);
-        stream.partial(true);
-        let (after, why) = gives_up(&mut stream, started).await;
-        assert_eq!((after, why), (5, StreamError::TimedOut("frame")));
     }
 
     #[tokio::test]
     async fn a_peer_that_reads_nothing_ends_at_the_write_deadline() {
         let started = Instant::now();
         let (mut stream, _silent) = pair().await;
-        stream.open(None);
+        stream.open();
         stream.queue(&vec![0; 64 << 20]);
         let (after, why) = gives_up(&mut stream, started).await;
         assert_eq!((after, why), (20, StreamError::TimedOut("write")));
