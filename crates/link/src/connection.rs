@@ -6,10 +6,8 @@
 use std::collections::VecDeque;
 use std::io::Read as _;
 use std::io::Write as _;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
 use rustls::{HandshakeKind, NamedGroup, ProtocolVersion};
 use whist_types::{Instant, LinkKey, Now};
 
@@ -110,9 +108,7 @@ impl Connection {
         solution: Option<&Solution>,
     ) -> Result<Self, Error> {
         let config = Arc::new(setup.expecting(&expected)?);
-        // Not sent (no server name indication); the library wants one.
-        let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
-        let tls = rustls::ClientConnection::new(config, name)
+        let tls = rustls::ClientConnection::new(config, tls::no_name())
             .map_err(|_| Error::Bug("TLS configuration"))?;
         let mut connection = Self::new(now, tls.into(), Stage::First(First::Answer));
         connection.expected = Some(expected);
@@ -207,10 +203,6 @@ impl Connection {
     ///
     /// # Errors
     /// The frame that was not taken.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the frame is handed back, not described"
-    )]
     pub fn send(&mut self, now: Now, frame: Frame) -> Result<(), Frame> {
         if !self.is_open() || self.unsent >= limits::FRAMES_HELD {
             return Err(frame);
@@ -515,8 +507,7 @@ impl Connection {
         (self.is_open() && self.between_nodes()).then(|| self.sent_at.after(limits::KEEP_ALIVE))
     }
 
-    /// The library's connection, for tests that send what a [`Connection`] never would.
-    #[cfg(test)]
+    /// The library's connection, for tests and fuzzers that send what no [`Frame`] is.
     pub(crate) const fn tls(&mut self) -> &mut rustls::Connection {
         &mut self.tls
     }

@@ -38,7 +38,7 @@ impl Backoff {
             .first
             .saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX))
             .min(self.max);
-        let floor = ceiling / 4;
+        let floor = ceiling.checked_div(4).unwrap_or_default();
         let span = ceiling.saturating_sub(floor).as_nanos();
         // A 64-bit fraction of the span: the bias is below 2^-64 of it.
         let drawn = span
@@ -273,5 +273,206 @@ impl<K: Ord + Clone> Dialer<K> {
     /// Peers wanted.
     pub fn wanted(&self) -> impl Iterator<Item = &K> {
         self.peers.keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
+
+    use chacha20::ChaCha20Rng;
+    use rand_core::SeedableRng;
+    use whist_types::LinkKey;
+
+    use super::*;
+    use crate::DocGet;
+
+    type Out = Output<()>;
+
+    fn rng() -> ChaCha20Rng {
+        ChaCha20Rng::from_seed([7; 32])
+    }
+
+    fn target(n: u8) -> Target {
+        Target {
+            address: format!("192.0.2.{n}:1"),
+            key: LinkKey::from_bytes([n; 32]),
+            identify: true,
+        }
+    }
+
+    fn frame(epoch: u64) -> Frame {
+        let leaves_from = 0;
+        Frame::DocGet(DocGet { epoch, leaves_from })
+    }
+
+    fn outputs(dialer: &mut Dialer<u8>, now: Instant) -> Vec<Out> {
+        std::iter::from_fn(|| dialer.poll_output(now)).collect()
+    }
+
+    /// The link of the only dial that is due.
+    fn dialed(dialer: &mut Dialer<u8>, now: Instant) -> LinkId {
+        match outputs(dialer, now).as_slice() {
+            [Output::Dial { link, .. }] => *link,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn seconds(n: u64) -> Instant {
+        Instant::from_nanos(n * 1_000_000_000)
+    }
+
+    #[test]
+    fn every_link_begins_with_the_hello_and_what_waited_follows_in_order() {
+        let mut dialer = Dialer::new(Backoff::default(), 2);
+        dialer.want([(1, target(1))]);
+        assert_eq!(dialer.poll_timeout(), Some(Instant::ZERO));
+        let link = dialed(&mut dialer, seconds(1));
+        assert_eq!((dialer.poll_timeout(), dialer.link_of(&1)), (None, None));
+        assert_eq!(dialer.send(&1, frame(1)), Ok(()));
+        assert_eq!(dialer.send(&1, frame(2)), Ok(()));
+        assert_eq!(dialer.send(&1, frame(3)), Err(frame(3)));
+        assert_eq!(dialer.send(&2, frame(3)), Err(frame(3)));
+        assert_eq!(dialer.up(seconds(1), link, Frame::Dummy), Some(&1));
+        assert_eq!(dialer.send(&1, frame(4)), Ok(()));
+        let sent = |frame| Out::Send { link, frame };
+        assert_eq!(
+            outputs(&mut dialer, seconds(1)),
+            [Frame::Dummy, frame(1), frame(2), frame(4)].map(sent)
+        );
+        assert_eq!(dialer.link_of(&1), Some(link));
+        assert_eq!(dialer.peer_of(link), Some(&1));
+        assert_eq!(dialer.connected().collect::<Vec<_>>(), [(&1, link)]);
+    }
+
+    #[test]
+    fn waits_are_random_and_bounded_and_grow_to_the_cap() {
+        let backoff = Backoff::default();
+        let mut rng = rng();
+        for failures in 1..200 {
+            let ceiling = (backoff.first * (1 << (failures - 1).min(20))).min(backoff.max);
+            let waits: Vec<_> = (0..50).map(|_| backoff.wait(failures, &mut rng)).collect();
+            assert!(waits.iter().all(|w| (ceiling / 4..=ceiling).contains(w)));
+            let spread = *waits.iter().max().unwrap() - *waits.iter().min().unwrap();
+            assert!(spread > ceiling / 2, "{failures}: {spread:?}");
+        }
+        assert!(backoff.wait(u32::MAX, &mut rng) <= backoff.max);
+        assert!(backoff.wait(0, &mut rng) <= backoff.first);
+    }
+
+    #[test]
+    fn a_peer_that_fell_is_dialled_again_under_a_new_name() {
+        let mut dialer = Dialer::new(Backoff::default(), 0);
+        let mut rng = rng();
+        dialer.add(1, target(1));
+        let first = dialed(&mut dialer, Instant::ZERO);
+        assert_eq!(dialer.down(Instant::ZERO, first, &mut rng), Some(1));
+        assert!(outputs(&mut dialer, Instant::ZERO).is_empty());
+        let due = dialer.poll_timeout().unwrap();
+        assert!(due > Instant::ZERO && due <= Instant::ZERO.after(limits::BACKOFF_FIRST));
+        let second = dialed(&mut dialer, due);
+        assert_ne!(first, second);
+        assert_eq!(dialer.down(due, first, &mut rng), None);
+        assert_eq!(dialer.peer_of(second), Some(&1));
+    }
+
+    #[test]
+    fn a_link_that_falls_at_once_counts_as_a_failure_and_a_stable_one_resets() {
+        let mut dialer = Dialer::new(Backoff::default(), 0);
+        let mut rng = rng();
+        dialer.add(1, target(1));
+        let mut now = Instant::ZERO;
+        for _ in 0..10 {
+            let link = dialed(&mut dialer, now);
+            dialer.up(now, link, Frame::Dummy);
+            outputs(&mut dialer, now);
+            dialer.down(now, link, &mut rng);
+            now = dialer.poll_timeout().unwrap();
+        }
+        assert_eq!(dialer.peers[&1].failures, 10);
+        let link = dialed(&mut dialer, now);
+        dialer.up(now, link, Frame::Dummy);
+        outputs(&mut dialer, now);
+        now = now.after(limits::STABLE);
+        dialer.down(now, link, &mut rng);
+        assert!(dialer.poll_timeout().unwrap() <= now.after(limits::BACKOFF_FIRST));
+    }
+
+    #[test]
+    fn peers_that_fell_together_do_not_come_back_together() {
+        let mut dialer = Dialer::new(Backoff::default(), 0);
+        let mut rng = rng();
+        dialer.want((0..100).map(|n| (n, target(n))));
+        for _ in 0..6 {
+            let links: Vec<_> = dialer.links.keys().copied().collect();
+            for link in links {
+                dialer.down(Instant::ZERO, link, &mut rng);
+            }
+            outputs(&mut dialer, seconds(100));
+        }
+        let links: Vec<_> = dialer.links.keys().copied().collect();
+        for link in links {
+            dialer.down(Instant::ZERO, link, &mut rng);
+        }
+        let mut busiest = 0;
+        for tenth in 0..=80 {
+            let now = Instant::from_nanos(tenth * 100_000_000);
+            busiest = busiest.max(outputs(&mut dialer, now).len());
+        }
+        assert_eq!(dialer.links.len(), 100);
+        assert!(busiest <= 12, "{busiest} in a tenth of a second");
+    }
+
+    #[test]
+    fn peers_that_are_wanted_no_longer_are_closed_and_changed_ones_dialled_anew() {
+        let mut dialer = Dialer::new(Backoff::default(), 0);
+        dialer.want([(1, target(1)), (2, target(2)), (3, target(3))]);
+        let dials = outputs(&mut dialer, Instant::ZERO);
+        let link = |n: usize| match &dials[n] {
+            Output::Dial { link, .. } => *link,
+            other => panic!("{other:?}"),
+        };
+        dialer.up(Instant::ZERO, link(0), Frame::Dummy);
+        outputs(&mut dialer, Instant::ZERO);
+        dialer.want([(1, target(1)), (2, target(9))]);
+        let (closed, redialed): (Vec<_>, Vec<_>) = outputs(&mut dialer, Instant::ZERO)
+            .into_iter()
+            .partition(|o| matches!(o, Output::Close { .. }));
+        assert_eq!(closed, [2, 1].map(|n| Out::Close { link: link(n) }));
+        assert!(matches!(
+            redialed.as_slice(),
+            [Output::Dial { target: t, .. }] if *t == target(9)
+        ));
+        assert_eq!(dialer.link_of(&1), Some(link(0)));
+        assert_eq!(dialer.up(Instant::ZERO, link(2), Frame::Dummy), None);
+    }
+
+    #[test]
+    fn dialers_of_two_lanes_never_share_a_name() {
+        let mut links = Vec::new();
+        for lane in 0..3 {
+            let mut dialer = Dialer::new(Backoff::default(), 0).in_lane(lane);
+            dialer.want((0..5).map(|n| (n, target(n))));
+            for output in outputs(&mut dialer, Instant::ZERO) {
+                if let Output::Dial { link, .. } = output {
+                    links.push(link);
+                }
+            }
+        }
+        links.sort();
+        links.dedup();
+        assert_eq!(links.len(), 15);
+    }
+
+    #[test]
+    fn a_peer_that_misbehaves_is_closed_and_waited_for() {
+        let mut dialer = Dialer::new(Backoff::default(), 0);
+        dialer.add(1, target(1));
+        let link = dialed(&mut dialer, Instant::ZERO);
+        dialer.up(Instant::ZERO, link, Frame::Dummy);
+        outputs(&mut dialer, Instant::ZERO);
+        assert_eq!(dialer.close(Instant::ZERO, link, &mut rng()), Some(1));
+        assert_eq!(outputs(&mut dialer, Instant::ZERO), [Out::Close { link }]);
+        assert!(dialer.poll_timeout() > Some(Instant::ZERO));
     }
 }

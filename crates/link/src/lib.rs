@@ -5,6 +5,9 @@ mod connection;
 mod dialer;
 mod error;
 mod frame;
+#[cfg(test)]
+mod frankenstein;
+pub mod fuzzing;
 mod identity;
 pub mod limits;
 pub mod pair;

@@ -3,6 +3,7 @@
 //! The suite is ChaCha20-Poly1305. The AES suites would be a third faster, but their keys wear out
 //! after 2^24 records, and the library then sends a `KeyUpdate`: a record of another length.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ const SPKI_PREFIX: [u8; 12] = [
 ];
 
 /// A key as it stands in a Certificate message.
-fn spki(key: &LinkKey) -> CertificateDer<'static> {
+pub(crate) fn spki(key: &LinkKey) -> CertificateDer<'static> {
     let mut bytes = SPKI_PREFIX.to_vec();
     bytes.extend_from_slice(key.as_bytes());
     CertificateDer::from(bytes)
@@ -81,8 +82,8 @@ impl ServerSetup {
 /// A dialler's side of the handshake, shared by all links that it dials.
 #[derive(Clone, Debug)]
 pub struct ClientSetup {
-    provider: Arc<CryptoProvider>,
-    key: Option<Arc<CertifiedKey>>,
+    pub(crate) provider: Arc<CryptoProvider>,
+    pub(crate) key: Option<Arc<CertifiedKey>>,
 }
 
 impl ClientSetup {
@@ -120,7 +121,7 @@ impl ClientSetup {
 }
 
 /// One suite, one key exchange.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256],
         kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768],
@@ -130,7 +131,7 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// The library asks for the time to judge certificates and tickets. There are none.
 #[derive(Debug)]
-struct NoClock;
+pub(crate) struct NoClock;
 
 impl rustls::time_provider::TimeProvider for NoClock {
     fn current_time(&self) -> Option<UnixTime> {
@@ -138,7 +139,7 @@ impl rustls::time_provider::TimeProvider for NoClock {
     }
 }
 
-fn certified(identity: &LinkIdentity) -> Arc<CertifiedKey> {
+pub(crate) fn certified(identity: &LinkIdentity) -> Arc<CertifiedKey> {
     let key = Key(identity.signing_key().clone());
     Arc::new(CertifiedKey::new(
         vec![spki(&identity.public())],
@@ -148,7 +149,7 @@ fn certified(identity: &LinkIdentity) -> Arc<CertifiedKey> {
 
 /// The link key as the library wants it. Zeroized when the last link that uses it is gone.
 #[derive(Clone)]
-struct Key(SigningKey);
+pub(crate) struct Key(pub(crate) SigningKey);
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -158,9 +159,10 @@ impl std::fmt::Debug for Key {
 
 impl rustls::sign::SigningKey for Key {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        offered
-            .contains(&SignatureScheme::ED25519)
-            .then(|| Box::new(self.clone()) as Box<dyn Signer>)
+        if !offered.contains(&SignatureScheme::ED25519) {
+            return None;
+        }
+        Some(Box::new(self.clone()))
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
@@ -181,7 +183,7 @@ impl Signer for Key {
 /// Presents a key, or says that there is none. Either way raw keys are announced, so that the
 /// ClientHello does not tell a client from a node.
 #[derive(Debug)]
-struct MaybeKey(Option<Arc<CertifiedKey>>);
+pub(crate) struct MaybeKey(pub(crate) Option<Arc<CertifiedKey>>);
 
 impl ResolvesClientCert for MaybeKey {
     fn resolve(
@@ -218,14 +220,19 @@ fn verify(
     Ok(HandshakeSignatureValid::assertion())
 }
 
+/// Not sent (no server name indication); the library wants one.
+pub(crate) fn no_name() -> ServerName<'static> {
+    ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into())
+}
+
 fn no_tls12() -> rustls::Error {
     rustls::Error::General("TLS 1.2 is not spoken".into())
 }
 
 /// Takes exactly one server key.
 #[derive(Debug)]
-struct OneServer {
-    spki: CertificateDer<'static>,
+pub(crate) struct OneServer {
+    pub(crate) spki: CertificateDer<'static>,
 }
 
 impl ServerCertVerifier for OneServer {
@@ -273,8 +280,8 @@ impl ServerCertVerifier for OneServer {
 
 /// Takes any node's key: whether the consensus lists it is the role's to check.
 #[derive(Debug)]
-struct AnyNode {
-    clients: Clients,
+pub(crate) struct AnyNode {
+    pub(crate) clients: Clients,
 }
 
 impl ClientCertVerifier for AnyNode {
