@@ -34,13 +34,18 @@ impl Records {
             if self.body_left > 0 || bytes.is_empty() {
                 continue;
             }
-            let wanted = HEADER_BYTES.saturating_sub(self.header.len()).min(bytes.len());
+            let wanted = HEADER_BYTES
+                .saturating_sub(self.header.len())
+                .min(bytes.len());
             let (head, rest) = bytes.split_at(wanted);
             self.header.extend_from_slice(head);
             bytes = rest;
             if let [kind, _, _, high, low] = self.header[..] {
                 self.body_left = usize::from(u16::from_be_bytes([high, low]));
-                begun.push(Record { kind, bytes: self.body_left.saturating_add(HEADER_BYTES) });
+                begun.push(Record {
+                    kind,
+                    bytes: self.body_left.saturating_add(HEADER_BYTES),
+                });
                 self.header.clear();
             }
         }
@@ -80,12 +85,24 @@ mod tests {
 
     #[test]
     fn records_are_found_however_the_bytes_are_cut() {
-        let wire = [record(22, 90), record(23, 700), record(23, 2431), record(23, 19)].concat();
+        let wire = [
+            record(22, 90),
+            record(23, 700),
+            record(23, 2431),
+            record(23, 19),
+        ]
+        .concat();
         let expected = [(22, 95), (23, 705), (23, 2436), (23, 24)];
         for size in [1, 3, 7, 1000, wire.len()] {
             let mut records = Records::default();
-            let seen: Vec<_> = wire.chunks(size).flat_map(|part| records.push(part)).collect();
-            assert_eq!(seen.iter().map(|r| (r.kind, r.bytes)).collect::<Vec<_>>(), expected);
+            let seen: Vec<_> = wire
+                .chunks(size)
+                .flat_map(|part| records.push(part))
+                .collect();
+            assert_eq!(
+                seen.iter().map(|r| (r.kind, r.bytes)).collect::<Vec<_>>(),
+                expected
+            );
             assert_eq!(frame_lengths(&seen), [2436]);
         }
     }

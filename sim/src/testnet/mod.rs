@@ -1,0 +1,4 @@
+//! Networks on loopback: the recording proxy, and the real programs as processes.
+
+pub mod proxy;
+pub mod records;
