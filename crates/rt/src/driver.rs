@@ -9,8 +9,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use whist_link::{Frame, Input, LinkId, LinkIdentity, Output, Role, Target};
 use whist_types::Now;
 
-use crate::link_task::{self, Event, Local};
-use crate::listener::{self, Listener};
+use crate::links::{self, Event, Listener, Local};
 use crate::{Clock, LinkMetrics, RtError, Shutdown, limits};
 
 /// What a role's effects are for. Called inside the driver's loop: it must not block. Work that
@@ -194,7 +193,7 @@ where
             owed: VecDeque::new(),
         };
         if let Some(listener) = options.listen {
-            driver.tasks.spawn(listener::accept(
+            driver.tasks.spawn(links::accept(
                 listener,
                 driver.local.clone(),
                 driver.events.clone(),
@@ -317,7 +316,7 @@ where
             self.owed.push_back(Input::Down { link });
             return;
         }
-        let task = self.tasks.spawn(link_task::dial(
+        let task = self.tasks.spawn(links::dial(
             link,
             target,
             self.local.clone(),

@@ -33,6 +33,25 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RtError> {
     sync_parent(path)
 }
 
+/// Makes the file at `path`, mode 0600, synced with its folder. Never replaces one: what `init`
+/// writes is the operator's from then on.
+///
+/// # Errors
+/// If the file exists or the file system refuses.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<(), RtError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .map_err(|error| RtError::file("create", path, error))?;
+    sync_parent(path)
+}
+
 /// The contents of the file at `path`, at most `bytes_max`; `None` if there is no such file.
 ///
 /// # Errors
@@ -85,6 +104,7 @@ mod tests {
         write_atomic(&path, b"two").unwrap();
         assert_eq!(read(&path, 10).unwrap().as_deref(), Some(&b"two"[..]));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(create(&path, b"three").is_err(), "it exists");
         assert!(read(&path, 2).is_err());
         remove(&path).unwrap();
         remove(&path).unwrap();

@@ -172,7 +172,9 @@ fn link(path: &Path) -> RtError {
     RtError::Exposed {
         path: path.to_owned(),
         why: "a symbolic link".to_owned(),
-        mend: format!("mv \"$(readlink -f {path_text})\" {path_text}.new && mv -T {path_text}.new {path_text}"),
+        mend: format!(
+            "mv \"$(readlink -f {path_text})\" {path_text}.new && mv -T {path_text}.new {path_text}"
+        ),
     }
 }
 

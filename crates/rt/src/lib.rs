@@ -6,25 +6,22 @@ mod driver;
 mod error;
 mod exit;
 pub mod files;
-mod gate;
 pub mod keys;
 pub mod limits;
-mod link_task;
-mod listener;
+mod links;
 pub mod logs;
 pub mod metrics;
 pub mod process;
 pub mod sealed;
 mod shutdown;
 pub mod state;
-mod stream;
 pub mod tmpfs;
 
 pub use clock::{Clock, seed, wall};
 pub use driver::{Commands, Driver, DriverOptions, Effects, Ended, Handle, commands};
 pub use error::RtError;
 pub use exit::{Exit, Failure, block_on, main};
-pub use listener::Listener;
+pub use links::Listener;
 pub use metrics::{LinkMetrics, MetricsPort};
 pub use shutdown::{Shutdown, Signals};
 

@@ -75,7 +75,9 @@ impl StateDir {
             }
             Some((_, number)) if number < version => {
                 migrate(number, path).map_err(|why| {
-                    refuse(format!("version {number} is not migrated to {version}: {why}"))
+                    refuse(format!(
+                        "version {number} is not migrated to {version}: {why}"
+                    ))
                 })?;
                 write_version(path, program, version)?;
             }

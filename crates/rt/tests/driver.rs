@@ -50,9 +50,7 @@ impl Role for Probe {
                 return self.outputs.push_back(Output::Dial { link, target });
             }
             Input::Command(Order::Send(link, frames)) => {
-                let sends = frames
-                    .into_iter()
-                    .map(|frame| Output::Send { link, frame });
+                let sends = frames.into_iter().map(|frame| Output::Send { link, frame });
                 return self.outputs.extend(sends);
             }
             Input::Command(Order::Close(link)) => {
@@ -216,7 +214,9 @@ async fn a_client_is_anonymous_where_clients_are_taken_and_refused_elsewhere() {
     });
     let mut provider = start(2, false, |options| options.accept_clients = true);
     let mix = start(3, false, |_| {});
-    client.order(Order::Dial(LINK, provider.target(false))).await;
+    client
+        .order(Order::Dial(LINK, provider.target(false)))
+        .await;
     assert!(matches!(client.next().await, Input::Up { link: LINK, .. }));
     let Input::Up { link, remote } = provider.next().await else {
         panic!("not up");
@@ -346,7 +346,10 @@ async fn a_peer_that_stops_reading_costs_only_its_own_queue() {
         loop {
             match alice.next().await {
                 Input::Full { link, .. } if link == stalled => returned += 1,
-                Input::Frame { link: LINK, frame: came } => {
+                Input::Frame {
+                    link: LINK,
+                    frame: came,
+                } => {
                     assert_eq!(came, frame(n));
                     break;
                 }
@@ -448,7 +451,9 @@ async fn a_timeout_comes_when_it_is_due_and_not_before() {
     let mut alice = start(1, false, |_| {});
     let started = tokio::time::Instant::now();
     // Further away than the driver's longest timer.
-    alice.order(Order::WakeIn(Duration::from_secs(200_000))).await;
+    alice
+        .order(Order::WakeIn(Duration::from_secs(200_000)))
+        .await;
     let seen = alice.seen.recv().await.unwrap();
     assert_eq!(seen, Input::Timeout);
     assert_eq!(started.elapsed().as_secs(), 200_000);

@@ -175,10 +175,7 @@ mod tests {
         assert!(gate.enter(ip("192.0.2.2")).is_some());
         drop(first);
         assert!(gate.enter(ip("192.0.2.1")).is_some());
-        let six = [
-            gate.enter(ip("2001:db8::1")),
-            gate.enter(ip("2001:db8::2")),
-        ];
+        let six = [gate.enter(ip("2001:db8::1")), gate.enter(ip("2001:db8::2"))];
         assert!(six.iter().all(Option::is_some));
         assert!(
             gate.enter(ip("2001:db8::3")).is_none(),

@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 use whist_link::LinkId;
 use whist_link::puzzle::Load;
 
+use super::gate::Gate;
+use super::{Event, Local, open};
 use crate::driver::task_result;
-use crate::gate::Gate;
-use crate::link_task::{self, Event, Local};
 use crate::{RtError, limits};
 
 /// A bound port. Binding comes before anything else of a program starts, so that a busy port is
@@ -44,8 +44,7 @@ impl Listener {
 
     pub(crate) fn into_tokio(self) -> Result<tokio::net::TcpListener, RtError> {
         let port = self.address.port();
-        tokio::net::TcpListener::from_std(self.tcp)
-            .map_err(|error| RtError::Listen { port, error })
+        tokio::net::TcpListener::from_std(self.tcp).map_err(|error| RtError::Listen { port, error })
     }
 }
 
@@ -82,13 +81,13 @@ pub(crate) async fn accept(
             continue;
         };
         // Too many at once, or too many lately.
-        let lately = load.arrived(local.clock().now().instant);
+        let lately = load.arrived(local.clock.now().instant);
         let crowded = gate.handshakes() > handshakes_without_puzzle;
         let effort = lately.or(crowded.then_some(whist_link::limits::EFFORT_MIN));
         let entry = local.entry(source.ip(), effort);
         let link = LinkId::accepted(number);
         number = number.saturating_add(1);
-        links.spawn(link_task::accepted(
+        links.spawn(open::accepted(
             link,
             tcp,
             place,
@@ -113,6 +112,9 @@ mod tests {
         let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let text = Listener::bind(first.local_addr()).unwrap_err().to_string();
         assert!(text.starts_with("cannot listen on port "), "{text}");
-        assert!(!text.contains("127.0.0.1") && !text.contains('\n'), "{text}");
+        assert!(
+            !text.contains("127.0.0.1") && !text.contains('\n'),
+            "{text}"
+        );
     }
 }

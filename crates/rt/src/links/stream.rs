@@ -71,7 +71,9 @@ impl LinkStream {
                 .collect::<VecDeque<_>>();
             while let Some(at) = found.pop_front() {
                 // One that does not answer must not use up the time of the others.
-                let shares = u32::try_from(found.len()).unwrap_or(u32::MAX).saturating_add(1);
+                let shares = u32::try_from(found.len())
+                    .unwrap_or(u32::MAX)
+                    .saturating_add(1);
                 let left = by.saturating_duration_since(Instant::now());
                 let share = left.checked_div(shares).unwrap_or(left);
                 if let Ok(Ok(tcp)) = tokio::time::timeout(share, TcpStream::connect(at)).await {
@@ -225,7 +227,7 @@ mod tests {
     const DEADLINES: Deadlines = Deadlines {
         handshake: Duration::from_secs(10),
         write: Duration::from_secs(20),
-            idle: Duration::from_secs(60),
+        idle: Duration::from_secs(60),
     };
 
     async fn pair() -> (LinkStream, TcpStream) {

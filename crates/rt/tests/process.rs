@@ -1,0 +1,318 @@
+//! What only a process of its own can show: each test runs this very binary again, with the name
+//! of the part that it plays in `PART`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    missing_docs
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process};
+use whist_link::{Input, LinkIdentity, Output, Role, Target};
+use whist_rt::{
+    Clock, Driver, DriverOptions, Exit, Failure, LinkMetrics, Listener, RtError, Shutdown, Signals,
+    commands, config, keys, prometheus, state::StateDir,
+};
+use whist_types::{Instant, Now, Secret};
+
+/// Plays the part that `PART` names; a test of its own only in the second process.
+#[test]
+fn part() {
+    let Ok(part) = std::env::var("PART") else {
+        return;
+    };
+    let code = whist_rt::main(|| -> Result<(), Failure> {
+        match part.as_str() {
+            "fails" => Err(Failure::new(Exit::UnknownContact, "nobody\nof that name")),
+            "panics" => {
+                let _ = std::thread::spawn(|| panic!("the secret is 4711")).join();
+                Ok(())
+            }
+            "config" => {
+                config::load::<std::collections::BTreeMap<String, u8>>(&path("FILE"))?;
+                Ok(())
+            }
+            "hardened" => {
+                let file = path("FILE");
+                std::fs::write(&file, "x").unwrap();
+                assert!(whist_rt::process::core_dumps_are_off());
+                Ok(())
+            }
+            "locks" => {
+                let _state = StateDir::open_current(&path("FILE"), "whist-test", 1)?;
+                say("locked");
+                wait();
+                Ok(())
+            }
+            "drains" => whist_rt::block_on(async {
+                let signals = Signals::install()?;
+                say("ready");
+                signals.drain().triggered().await;
+                say("draining");
+                if std::env::var("FOREVER").is_ok() {
+                    std::future::pending::<()>().await;
+                }
+                Ok(())
+            })?,
+            "few" => few(),
+            other => panic!("no part is called {other}"),
+        }
+    });
+    std::process::exit(if code == std::process::ExitCode::SUCCESS {
+        0
+    } else {
+        // `ExitCode` cannot be read; it prints as its number.
+        let text = format!("{code:?}");
+        let digits = text.chars().filter(char::is_ascii_digit);
+        digits.collect::<String>().parse().unwrap()
+    });
+}
+
+fn path(name: &str) -> PathBuf {
+    std::env::var_os(name).unwrap().into()
+}
+
+fn say(text: &str) {
+    // Not `println!`, which the test harness captures.
+    let mut out = std::io::stdout();
+    writeln!(out, "\n{text}").unwrap();
+    out.flush().unwrap();
+}
+
+fn wait() {
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+fn play(part: &str, env: &[(&str, &str)]) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "part", "--nocapture", "--test-threads=1"])
+        .env("PART", part)
+        .envs(env.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Exit code and stderr of a part that is played to its end.
+fn played(part: &str, env: &[(&str, &str)]) -> (i32, String) {
+    let output = play(part, env).wait_with_output().unwrap();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// Reads the part's stdout up to the line that begins with `text`.
+fn until(out: &mut impl BufRead, text: &str) -> String {
+    loop {
+        let mut line = String::new();
+        assert!(out.read_line(&mut line).unwrap() > 0, "no line `{text}`");
+        if line.starts_with(text) {
+            return line.trim_end().to_owned();
+        }
+    }
+}
+
+#[test]
+fn a_failure_is_one_line_on_stderr_and_an_exit_code() {
+    let (code, stderr) = played("fails", &[]);
+    assert_eq!(code, 5);
+    assert!(stderr.starts_with("process-"), "{stderr}");
+    assert!(stderr.ends_with(": nobody; of that name\n"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1);
+}
+
+#[test]
+fn a_panic_of_any_thread_ends_the_process_without_its_message() {
+    let (code, stderr) = played("panics", &[]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("bug: panicked at "), "{stderr}");
+    assert!(!stderr.contains("4711"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1);
+}
+
+#[test]
+fn a_bad_configuration_is_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mix.toml");
+    std::fs::write(&file, "a = 1\nb = \"x\"\n").unwrap();
+    let (code, stderr) = played("config", &[("FILE", file.to_str().unwrap())]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("mix.toml:2: "), "{stderr}");
+}
+
+#[test]
+fn a_process_writes_for_its_owner_alone_and_dumps_no_core() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    assert_eq!(played("hardened", &[("FILE", file.to_str().unwrap())]).0, 0);
+    assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_second_process_on_one_state_folder_is_refused_until_the_first_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    drop(StateDir::create(&path, "whist-test", 1).unwrap());
+    let env = [("FILE", path.to_str().unwrap())];
+    let mut first = play("locks", &env);
+    until(&mut BufReader::new(first.stdout.take().unwrap()), "locked");
+    let (code, stderr) = played("locks", &env);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("another instance is running"), "{stderr}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let state = StateDir::open_current(&path, "whist-test", 1).unwrap();
+    keys::create(&state.file("link.key"), &Secret::new([1; 32])).unwrap();
+}
+
+#[test]
+fn one_sigterm_drains_and_a_second_ends_at_once() {
+    for (env, signals, wanted) in [(&[][..], 1, 0), (&[("FOREVER", "1")][..], 2, 1)] {
+        let mut child = play("drains", env);
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        until(&mut out, "ready");
+        let pid = Pid::from_child(&child);
+        kill_process(pid, Signal::TERM).unwrap();
+        until(&mut out, "draining");
+        if signals == 2 {
+            kill_process(pid, Signal::TERM).unwrap();
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(wanted));
+    }
+}
+
+/// A role that waits for its link to go up.
+struct Quiet;
+
+impl Role for Quiet {
+    type Command = Output<()>;
+    type Effect = ();
+
+    fn handle(&mut self, _: Now, _: Input<Output<()>>) {}
+
+    fn poll_output(&mut self) -> Option<Output<()>> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// Serves links with too few descriptors, and tells its counters when asked.
+fn few() -> Result<(), Failure> {
+    rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(40),
+            maximum: Some(40),
+        },
+    )
+    .unwrap();
+    let registry = prometheus::Registry::new();
+    let metrics = LinkMetrics::register(&registry)?;
+    let identity = LinkIdentity::from_secret(&Secret::new([7; 32]));
+    let stop = Shutdown::new();
+    let ended = stop.clone();
+    whist_rt::block_on(async {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap())?;
+        let address = listener.local_addr();
+        let mut options = DriverOptions::node(Clock::start(), identity, listener);
+        options.metrics = metrics.clone();
+        let (_handle, commands) = commands();
+        let effects = |_: Now, ()| ();
+        say(&format!("address {address}"));
+        std::thread::spawn(move || {
+            wait();
+            stop.trigger();
+        });
+        Driver::run(Quiet, options, effects, commands, ended).await?;
+        say(&format!("failed {}", metrics.accept_failed.get()));
+        Ok::<(), RtError>(())
+    })??;
+    Ok(())
+}
+
+#[test]
+fn the_accept_loop_outlives_a_shortage_of_descriptors() {
+    let mut child = play("few", &[]);
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let address = until(&mut out, "address ")
+        .split_once(' ')
+        .unwrap()
+        .1
+        .to_owned();
+    let flood = (0..80)
+        .map(|_| TcpStream::connect(&address).unwrap())
+        .collect::<Vec<_>>();
+    // The kernel has them all; the process has descriptors for fewer than half of them.
+    let served = |seconds: u64| {
+        let address = address.clone();
+        whist_rt::block_on(async move {
+            let mut options = DriverOptions::new(Clock::start());
+            let (handle, commands) = commands();
+            let stop = Shutdown::new();
+            let key = LinkIdentity::from_secret(&Secret::new([7; 32])).public();
+            options.identity = Some(LinkIdentity::from_secret(&Secret::new([8; 32])));
+            let metrics = options.metrics.clone();
+            let target = Target {
+                address,
+                key,
+                identify: true,
+            };
+            let role = Dialing(Some(target));
+            let effects = |_: Now, ()| ();
+            let run = tokio::spawn(Driver::run(role, options, effects, commands, stop.clone()));
+            let up = async {
+                while metrics.up.get() == 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let wait = std::time::Duration::from_secs(seconds);
+            let up = whist_rt::time::timeout(wait, up).await.is_ok();
+            stop.trigger();
+            run.await.unwrap().unwrap();
+            drop(handle);
+            up
+        })
+        .unwrap()
+    };
+    drop(flood);
+    assert!(served(9), "served when the flood is over");
+    drop(child.stdin.take());
+    let failed = until(&mut out, "failed ");
+    assert!(child.wait().unwrap().success());
+    let failed = failed.split_once(' ').unwrap().1.parse::<u64>().unwrap();
+    assert!(failed > 0, "descriptors did run out");
+}
+
+/// Dials once, as soon as it runs.
+struct Dialing(Option<Target>);
+
+impl Role for Dialing {
+    type Command = ();
+    type Effect = ();
+
+    fn handle(&mut self, _: Now, _: Input<()>) {}
+
+    fn poll_output(&mut self) -> Option<Output<()>> {
+        let link = whist_link::LinkId::dialed(0);
+        self.0.take().map(|target| Output::Dial { link, target })
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
