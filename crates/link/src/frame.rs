@@ -226,11 +226,13 @@ impl Frame {
             | Self::Vote(part)
             | Self::Signature(part) => part.write(&mut w),
         }
-        let mut bytes = Box::new([0; FRAME_BYTES]);
-        for (to, from) in bytes.iter_mut().zip(w.into_bytes()) {
-            *to = from;
-        }
+        let mut bytes = w.into_bytes();
+        bytes.resize(FRAME_BYTES, 0);
+        #[expect(clippy::expect_used, reason = "an invariant of the line above")]
         bytes
+            .into_boxed_slice()
+            .try_into()
+            .expect("the bytes were just made FRAME_BYTES long")
     }
 
     /// Reads a frame.

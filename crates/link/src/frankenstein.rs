@@ -10,7 +10,9 @@ use rustls::crypto::aws_lc_rs::{self, cipher_suite as suite, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::sign::CertifiedKey;
-use rustls::{ConnectionTrafficSecrets, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{
+    ConnectionTrafficSecrets, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
+};
 use whist_types::{LinkKey, Now, Secret};
 
 use crate::pair::Setup;
@@ -177,15 +179,41 @@ fn a_node_that_shows_a_key_without_holding_its_secret_is_refused() {
     assert_eq!(server.error(), Some(&Error::WrongKey));
 }
 
+/// Signs anything for the neutral element as key: R = sB holds for every message.
+#[derive(Debug)]
+struct Forger;
+
+impl rustls::sign::SigningKey for Forger {
+    fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn rustls::sign::Signer>> {
+        Some(Box::new(Self))
+    }
+
+    fn algorithm(&self) -> rustls::SignatureAlgorithm {
+        rustls::SignatureAlgorithm::ED25519
+    }
+}
+
+impl rustls::sign::Signer for Forger {
+    fn sign(&self, _message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        // The base point, and one.
+        let mut signature = vec![0x66; 64];
+        signature[0] = 0x58;
+        signature[32..].fill(0);
+        signature[32] = 1;
+        Ok(signature)
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::ED25519
+    }
+}
+
 #[test]
 fn a_small_order_key_proves_nothing() {
-    // The neutral element: any signature of a certain form verifies under it, unless strictly.
     let mut neutral = [0; 32];
     neutral[0] = 1;
-    let key = CertifiedKey::new(
-        vec![tls::spki(&LinkKey::from_bytes(neutral))],
-        Arc::new(Key(identity(3).signing_key().clone())),
-    );
+    let spki = tls::spki(&LinkKey::from_bytes(neutral));
+    let key = CertifiedKey::new(vec![spki], Arc::new(Forger));
     let mut config = Dialect::all()[0].client(&identity(2).public());
     config.client_auth_cert_resolver = Arc::new(MaybeKey(Some(Arc::new(key))));
     let mut server = our_server();

@@ -158,3 +158,9 @@ fn a_connection_that_ends_without_a_word_is_lost() {
     pair.client.receive_end();
     assert_eq!(pair.client.error(), Some(&Error::Lost));
 }
+
+#[test]
+fn a_connection_can_be_moved_to_another_thread() {
+    const fn is_send<T: Send + 'static>() {}
+    is_send::<whist_link::Connection>();
+}
