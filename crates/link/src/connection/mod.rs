@@ -18,7 +18,7 @@ use crate::{ClientSetup, Error, FRAME_BYTES, Frame, Remote, ServerSetup, limits,
 /// How a server meets a peer that it has accepted.
 #[derive(Clone, Debug)]
 pub enum Entry {
-    /// Without a puzzle. A solution that the peer was asked for under an earlier load is not judged.
+    /// Without a puzzle. A solution asked for under an earlier load is read and not judged.
     Free,
     /// Under load: with a puzzle before any key work.
     Puzzle {
