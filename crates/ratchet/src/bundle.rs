@@ -104,7 +104,7 @@ impl fmt::Debug for PrekeySecrets {
     }
 }
 
-fn signed_prekey(kind: u8, key: &[u8]) -> Vec<u8> {
+pub(crate) fn signed_prekey(kind: u8, key: &[u8]) -> Vec<u8> {
     [SIGNED_LABEL, &[kind], key].concat()
 }
 

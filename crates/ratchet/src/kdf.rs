@@ -60,9 +60,10 @@ mod tests {
             .unwrap();
         assert_eq!(
             okm.as_slice(),
-            hex(
-                "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
-            )
+            hex(concat!(
+                "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf",
+                "34007208d5b887185865"
+            ))
         );
     }
 

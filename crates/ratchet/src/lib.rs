@@ -10,11 +10,15 @@ mod invitation;
 mod item;
 mod kdf;
 mod limits;
+#[cfg(test)]
+mod malformed;
 mod pqxdh;
 mod ratchet;
 mod session;
 mod skipped;
 mod state;
+#[cfg(test)]
+mod vectors;
 
 pub use bundle::{BUNDLE_BYTES, Bundle, PrekeySecrets, UnverifiedBundle};
 pub use error::{Error, Fault};
