@@ -372,3 +372,40 @@ pub(crate) fn task_result(ended: Result<Result<(), RtError>, JoinError>) -> Resu
         Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use whist_types::Secret;
+
+    use super::*;
+
+    #[test]
+    fn options_print_neither_the_key_nor_the_address() {
+        let identity = LinkIdentity::from_secret(&Secret::new([0xab; 32]));
+        let key = identity.public().to_string();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().port().to_string();
+        let options = DriverOptions::node(Clock::start(), identity, listener);
+        let text = format!("{:?} {:?}", options.identity, options.listen);
+        assert_eq!(text, "Some([redacted]) Some(Listener { .. })");
+        let text = format!("{options:?}");
+        assert!(
+            !text.contains(&key) && !text.contains("127.0.0.1"),
+            "{text}"
+        );
+        assert!(!text.contains(&format!(":{port}")), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_does_not_fit_comes_back() {
+        let (handle, mut commands) = commands();
+        for n in 0..limits::COMMANDS {
+            assert_eq!(handle.try_send(n), Ok(()));
+        }
+        assert_eq!(handle.try_send(7), Err(7));
+        assert_eq!(commands.recv().await, Some(0));
+        assert_eq!(handle.send(8).await, Ok(()));
+        drop(commands);
+        assert_eq!(handle.send(9).await, Err(Ended));
+    }
+}

@@ -23,6 +23,10 @@ pub const BATCH: usize = 16;
 /// A batch of frames must be written within this, or the peer is too slow: 4 kB/s.
 pub const WRITE: Duration = Duration::from_secs(10);
 
+/// Bytes that the peer's machine does not acknowledge for this long end the link: the machine is
+/// gone, or the network between. Shorter than a person's patience, longer than a change of cells.
+pub const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
 /// A link that we closed waits this long for the peer to close its side.
 pub const LINGER: Duration = Duration::from_secs(1);
 

@@ -36,6 +36,13 @@ pub fn core_dumps_are_off() -> bool {
     rustix::process::getrlimit(Resource::Core).current == Some(0)
 }
 
+/// Memory of this process that is resident, in bytes, for a gauge.
+pub fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages = text.split(' ').nth(1)?.parse::<u64>().ok()?;
+    pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
+}
+
 /// The file name that this program was started by.
 pub fn name() -> String {
     std::env::args_os()
@@ -66,6 +73,11 @@ pub const fn refuse_debug_build(allowed: bool) -> Result<(), RtError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_knows_its_memory() {
+        assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000));
+    }
 
     #[test]
     fn a_debug_build_runs_only_when_told_to() {

@@ -22,6 +22,7 @@ const RAMFS_MAGIC: u64 = 0x8584_58f6;
 pub struct Region {
     path: PathBuf,
     map: MmapMut,
+    in_ram: bool,
     // Holds the lock that keeps a second mapping of the same bytes away.
     _file: File,
 }
@@ -71,9 +72,11 @@ impl Region {
             }
             return Err(failed(error));
         }
+        let map = map(&file, len).map_err(|error| RtError::file("map", path, error))?;
         Ok(Self {
             path: path.to_owned(),
-            map: map(&file, len).map_err(|error| RtError::file("map", path, error))?,
+            in_ram: map.lock().is_ok(),
+            map,
             _file: file,
         })
     }
@@ -84,6 +87,12 @@ impl Region {
     /// If the file system refuses.
     pub fn remove(path: &Path) -> Result<(), RtError> {
         files::remove(path)
+    }
+
+    /// Whether its pages are locked: they then never go to a swap device. Not so where the limit
+    /// on locked memory (`LimitMEMLOCK=`) is smaller; the tmpfs should be `noswap` there.
+    pub const fn is_locked(&self) -> bool {
+        self.in_ram
     }
 
     /// Where it is.

@@ -15,7 +15,6 @@ use crate::{RtError, limits};
 
 /// A bound port. Binding comes before anything else of a program starts, so that a busy port is
 /// an error at once.
-#[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
@@ -45,6 +44,12 @@ impl Listener {
     pub(crate) fn into_tokio(self) -> Result<tokio::net::TcpListener, RtError> {
         let port = self.address.port();
         tokio::net::TcpListener::from_std(self.tcp).map_err(|error| RtError::Listen { port, error })
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").finish_non_exhaustive()
     }
 }
 
