@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::RtError;
 use crate::keys::sync_parent;
@@ -85,9 +86,48 @@ pub fn remove(path: &Path) -> Result<(), RtError> {
     }
 }
 
+/// What is written beside a file before it takes the file's name ends in this.
+const UNFINISHED: &str = ".new";
+
+/// Removes what a crash left of [`write_atomic`] in `folder`; before anything is written there.
+pub(crate) fn sweep(folder: &Path) -> Result<(), RtError> {
+    let unreadable = |error| RtError::file("read the folder", folder, error);
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.to_string_lossy().ends_with(UNFINISHED) && path.is_file() {
+            erase(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Overwrites the file at `path` with zeros and removes it, both synced; it is no error if there
+/// is none.
+pub(crate) fn erase(path: &Path) -> Result<(), RtError> {
+    let overwritten = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| {
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+            file.write_all(&vec![0; length.min(ERASED_BYTES_MAX)])?;
+            file.sync_all()
+        });
+    match overwritten {
+        Ok(()) => remove(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(RtError::file("overwrite", path, error)),
+    }
+}
+
+/// Only small files are overwritten whole: secrets are.
+const ERASED_BYTES_MAX: usize = 1 << 16;
+
+/// A name of its own for each write, so that two writers of one file do not meet in it.
 fn temporary(path: &Path) -> PathBuf {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    name.push(format!(".{}-{number}{UNFINISHED}", std::process::id()));
     path.with_file_name(name)
 }
 
@@ -112,12 +152,46 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_fails_leaves_the_old_contents() {
+    fn a_write_that_fails_leaves_the_old_contents_and_nothing_beside_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("consensus");
+        std::fs::create_dir_all(path.join("not empty")).unwrap();
+        assert!(
+            write_atomic(&path, b"two").is_err(),
+            "a folder stands there"
+        );
+        assert!(path.join("not empty").exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn writers_of_one_file_do_not_mix() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("consensus");
+        std::thread::scope(|scope| {
+            for writer in 0..4u8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        write_atomic(path, &[writer; 10_000]).unwrap();
+                        let whole = read(path, 10_000).unwrap().unwrap();
+                        assert_eq!(whole.len(), 10_000);
+                        assert!(whole.iter().all(|byte| *byte == whole[0]));
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_crash_left_unfinished_is_swept_away() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("consensus");
         write_atomic(&path, b"one").unwrap();
-        std::fs::create_dir(folder.path().join("consensus.new")).unwrap();
-        assert!(write_atomic(&path, b"two").is_err());
+        std::fs::write(temporary(&path), b"tw").unwrap();
+        sweep(folder.path()).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         assert_eq!(read(&path, 10).unwrap().as_deref(), Some(&b"one"[..]));
     }
 }

@@ -1,8 +1,6 @@
 //! Secrets at rest, one sealed file each, deleted for good when asked: the Sphinx keys of epochs
 //! that have not begun.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
@@ -46,6 +44,8 @@ impl SealedDir {
     /// If the folder is open to others or the file system refuses.
     pub fn open(path: &Path, key: Secret<32>) -> Result<Self, RtError> {
         keys::create_folder(path)?;
+        // A crash within `save` may have left a sealed secret that no number names.
+        files::sweep(path)?;
         Ok(Self {
             path: path.to_owned(),
             key,
@@ -114,19 +114,7 @@ impl SealedDir {
     /// # Errors
     /// If the file system refuses.
     pub fn delete(&mut self, number: u64) -> Result<(), RtError> {
-        let path = self.file(number);
-        let overwritten = OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .and_then(|mut file| {
-                file.write_all(&[0; SEALED_BYTES])?;
-                file.sync_all()
-            });
-        match overwritten {
-            Ok(()) => files::remove(&path),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(RtError::file("overwrite", &path, error)),
-        }
+        files::erase(&self.file(number))
     }
 
     /// The numbers under which something is sealed, in order.
@@ -190,6 +178,16 @@ mod tests {
         again.delete(7).unwrap();
         assert_eq!(again.load(7).unwrap(), None);
         assert_eq!(again.list().unwrap(), [12]);
+    }
+
+    #[test]
+    fn a_secret_that_a_crash_left_half_saved_is_gone_after_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("epochs");
+        drop(open(&path));
+        std::fs::write(path.join("7.sealed.1-0.new"), [7; SEALED_BYTES]).unwrap();
+        assert_eq!(open(&path).list().unwrap(), [0; 0]);
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
     }
 
     #[test]

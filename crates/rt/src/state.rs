@@ -53,6 +53,7 @@ impl StateDir {
     ) -> Result<Self, RtError> {
         keys::check_folder(path)?;
         let lock = lock(path)?;
+        files::sweep(path)?;
         let refuse = |why: String| RtError::Version {
             path: path.to_owned(),
             why,
