@@ -1,1 +1,27 @@
-//! To be written.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+// Floor 3: counters and durations of this program, far from their bounds; overflow checks stay on
+// in release builds (Cargo.toml), so that a mistake ends the process instead of wrapping.
+#![allow(clippy::arithmetic_side_effects)]
+
+mod bucket;
+pub mod config;
+mod directory;
+mod error;
+mod keys;
+pub mod limits;
+mod links;
+mod loops;
+mod metrics;
+mod node;
+pub mod shell;
+mod stats;
+mod store;
+mod view;
+
+pub use error::MixError;
+pub use keys::{KeyEvent, region_bytes};
+pub use loops::Segment;
+pub use node::{Command, Effect, MixConfig, MixNode, Note};
+pub use stats::{Drop, Stats};
+pub use store::DiskKeyStore;

@@ -61,6 +61,11 @@ impl<T> Pool<T> {
         self.heap.is_empty()
     }
 
+    /// Changes how many can be held. What is held stays, also beyond a smaller number.
+    pub const fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
+    }
+
     /// How many can be held.
     pub const fn capacity(&self) -> usize {
         self.capacity

@@ -1,0 +1,76 @@
+//! Every limit of the mix, with the reason for its number.
+
+use std::time::Duration;
+
+// From the specification (protocol.md §5, parameters.md).
+
+/// Lists of Sphinx keys go this far ahead: a key is made this many epochs before its own.
+pub const KEYS_AHEAD: u64 = 4;
+
+// Our choices.
+
+/// Links accepted at once from peers that no consensus of ours lists yet. They may have fetched
+/// theirs a moment earlier; anybody else can make a key too, so they are few.
+pub const UNLISTED_LINKS_MAX: usize = 64;
+
+/// How long such a link may stay: two fetches of a consensus that failed and one that did not.
+pub const UNLISTED_LIFE: Duration = Duration::from_secs(30);
+
+/// Accepted links for each node that may send to us. One is in use, one may be a stale half of a
+/// broken connection, two more may come while both sides reconnect.
+pub const LINKS_PER_PEER_MAX: usize = 4;
+
+/// Frames that wait for a next hop without a link: none. A burst after a reconnection would tell an
+/// observer which packets waited together; clients repeat what is lost.
+pub const DIAL_QUEUE: usize = 0;
+
+/// Frames that wait for an authority without a link: none, a descriptor is made anew for each link.
+pub const AUTHORITY_QUEUE: usize = 0;
+
+/// Parts of a consensus bundle: `netdoc` takes 6 MiB, and a length stands before it.
+pub const BUNDLE_PARTS_MAX: u16 = 2_622;
+
+/// A link's bucket holds what its rate gives in this time, or [`BURST_MIN`] if that is more.
+pub const BURST: Duration = Duration::from_secs(1);
+
+/// Smallest bucket: a Poisson stream of a few packets a second must pass a small share whole.
+pub const BURST_MIN: f64 = 64.0;
+
+/// Loops that the loss figures are taken over: 200 s of loops at 5 a second.
+pub const LOOP_WINDOW: usize = 1_000;
+
+/// Loops under way: at 20 a second and a time-out of 50 s.
+pub const LOOPS_PENDING_MAX: usize = 1_000;
+
+/// A loop that is not back at this quantile of its round trip's law is missing: natural loss by
+/// lateness is then 0.01 %, a tenth of the smallest loss whose false alarms are stated.
+pub const LOOP_QUANTILE: f64 = 0.9999;
+
+/// The fixed part of a loop's round trip: up to seven links of ordinary distance, and the queues.
+pub const LOOP_LINKS: Duration = Duration::from_secs(2);
+
+/// A loop clock that slept longer than this many means is resumed instead of caught up.
+pub const LOOP_LAG_MEANS: u32 = 10;
+
+/// A consensus is asked for again after this share of an epoch, from another authority.
+pub const FETCH_RETRY_SHARE: u32 = 40;
+
+/// No fetch is repeated sooner, however short epochs are.
+pub const FETCH_RETRY_MIN: Duration = Duration::from_millis(250);
+
+/// Nor later: a node that starts without a consensus must not sleep through an epoch.
+pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// The role looks at the wall clock at least this often, so that a jump is noticed.
+pub const WAKE_MAX: Duration = Duration::from_secs(30);
+
+/// Packets in the pool for each packet a second of line rate and second of mean delay. A pool is
+/// Poisson with that mean; ten times it is beyond any chance and still bounded.
+pub const POOL_MEANS: f64 = 10.0;
+
+/// Smallest pool.
+pub const POOL_MIN: usize = 1_024;
+
+/// Tables are marked this often (`Keyring::checkpoint` asks for each minute): an older copy that
+/// is put in a table's place lacks at most the tags of this time, and is refused.
+pub const CHECKPOINT: Duration = Duration::from_secs(60);

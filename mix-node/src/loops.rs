@@ -1,0 +1,251 @@
+//! The mix's own loops: sent at the ticks of a Poisson clock, counted when they come home.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+use whist_netdoc::{Consensus, route};
+use whist_packet::request::{Request, encode_request, parse_reply};
+use whist_packet::{
+    Destination, DropReason, FinalPayload, Hop, Packet, Route, SurbSecret, build, build_surb,
+};
+use whist_timing::{LossLimits, LossTest, PoissonClock, Tally, erlang_quantile, exponential};
+use whist_types::{EpochSchedule, Instant, NodeId, Now, SessionAddress, SurbId};
+
+use crate::limits;
+use crate::view::View;
+
+/// One step of a loop's route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Segment {
+    /// Who hands it on.
+    pub from: NodeId,
+    /// To whom.
+    pub to: NodeId,
+}
+
+/// A loop, ready to leave.
+#[derive(Debug)]
+pub(crate) struct Loop {
+    pub(crate) first: NodeId,
+    pub(crate) packet: Packet,
+    id: SurbId,
+    secret: SurbSecret,
+    segments: Vec<Segment>,
+}
+
+/// The clock, and the loops under way.
+#[derive(Debug)]
+pub(crate) struct Loops {
+    clock: Option<PoissonClock>,
+    test: LossTest<SurbId, Segment>,
+    secrets: BTreeMap<SurbId, (Instant, SurbSecret)>,
+    timeout: Duration,
+}
+
+impl Loops {
+    pub(crate) const fn new() -> Self {
+        Self {
+            clock: None,
+            test: LossTest::new(LossLimits {
+                timeout: limits::LOOP_LINKS,
+                window: limits::LOOP_WINDOW,
+                pending_max: limits::LOOPS_PENDING_MAX,
+            }),
+            secrets: BTreeMap::new(),
+            timeout: limits::LOOP_LINKS,
+        }
+    }
+
+    /// Takes over rate and round trip of a view; without one there are no loops.
+    pub(crate) fn set(&mut self, now: Now, view: Option<&View>, rng: &mut impl CryptoRng) {
+        let Some((view, rate)) = view.and_then(|view| Some((view, view.loops?))) else {
+            self.clock = None;
+            return;
+        };
+        match &mut self.clock {
+            Some(clock) => clock.set_rate(rate, now.instant, rng),
+            None => self.clock = Some(PoissonClock::new(rate, now.instant, rng)),
+        }
+        // Every layer but our own delays a loop once, and the provider holds it.
+        let stages = u32::from(view.layers).saturating_sub(1);
+        let delays = erlang_quantile(stages, view.delay_mean, limits::LOOP_QUANTILE);
+        self.timeout = delays + view.request_hold + limits::LOOP_LINKS;
+        self.test.set_timeout(self.timeout);
+    }
+
+    /// Whether a loop is due; moves the clock on if so.
+    pub(crate) fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> bool {
+        let Some(clock) = &mut self.clock else {
+            return false;
+        };
+        if now.since(clock.next()) > clock.rate().mean() * limits::LOOP_LAG_MEANS {
+            clock.resume(now, rng);
+        }
+        let due = clock.is_due(now);
+        if due {
+            clock.advance(rng);
+        }
+        due
+    }
+
+    /// A loop has left, or could not: either way it counts as sent.
+    pub(crate) fn sent(&mut self, now: Instant, made: &Loop) {
+        self.test.sent(now, made.id, made.segments.clone());
+    }
+
+    /// Keeps what opens the loop when it is back.
+    pub(crate) fn keep(&mut self, now: Instant, id: SurbId, secret: SurbSecret) {
+        self.secrets.retain(|_, (until, _)| *until > now);
+        self.secrets.insert(id, (now.after(self.timeout), secret));
+    }
+
+    /// Something ended here. `Ok` if it is a loop of ours, whole and in time.
+    pub(crate) fn returned(
+        &mut self,
+        now: Instant,
+        to: &Destination,
+        payload: &FinalPayload,
+    ) -> Result<(), Stranger> {
+        let (_, secret) = self.secrets.remove(&to.surb).ok_or(Stranger::Unknown)?;
+        let opened = secret.open(payload.sealed()).map_err(Stranger::Altered)?;
+        parse_reply(&opened).map_err(|_| Stranger::Unknown)?;
+        if self.test.returned(now, &to.surb) {
+            Ok(())
+        } else {
+            Err(Stranger::Unknown)
+        }
+    }
+
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.test.advance(now);
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let tick = self.clock.as_ref().map(PoissonClock::next);
+        [tick, self.test.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(crate) const fn overall(&self) -> Tally {
+        self.test.overall()
+    }
+
+    pub(crate) const fn alarms(&self) -> u64 {
+        self.test.alarms()
+    }
+
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (&Segment, Tally)> {
+        self.test.segments()
+    }
+}
+
+/// What ends here and is no loop of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// Not under way: never sent, too late, or not a reply.
+    Unknown,
+    /// A loop of ours that somebody altered on its way.
+    Altered(DropReason),
+}
+
+impl Loop {
+    pub(crate) fn into_parts(self) -> (NodeId, Packet, SurbId, SurbSecret) {
+        (self.first, self.packet, self.id, self.secret)
+    }
+
+    /// A loop from `me` through the layers after its own to a random provider, and by a SURB
+    /// through the layers before it back to `me`. To everybody on the way it is one of a client's.
+    pub(crate) fn make(
+        consensus: &Consensus,
+        me: &NodeId,
+        now: Now,
+        rng: &mut impl CryptoRng,
+    ) -> Option<Self> {
+        let own = consensus.node(me)?;
+        let layer = own.role.layer()?.index();
+        let layers = consensus.parameters().layers;
+        let family = [own.family];
+        let provider = route::provider(consensus, rng, &family).ok()?;
+        let mut there =
+            route::mixes_in(consensus, layer.checked_add(1)?..layers, &family, rng).ok()?;
+        let mut back = route::mixes_in(consensus, 0..layer, &family, rng).ok()?;
+        there.push(provider);
+        back.push(*me);
+
+        let mut segments = Vec::with_capacity(there.len() + back.len());
+        let mut from = *me;
+        for to in there.iter().chain(&back).copied() {
+            segments.push(Segment { from, to });
+            from = to;
+        }
+        let mut pace = Pace {
+            consensus,
+            schedule: consensus.schedule(),
+            now,
+            passed: Duration::ZERO,
+        };
+        let there = pace.route(&there, rng)?;
+        pace.passed += consensus.parameters().request_hold();
+        let back = pace.route(&back, rng)?;
+        Self::build(&there, &back, segments, rng)
+    }
+
+    fn build(
+        there: &Route,
+        back: &Route,
+        segments: Vec<Segment>,
+        rng: &mut impl CryptoRng,
+    ) -> Option<Self> {
+        let mut id = [0; SurbId::LEN];
+        rng.fill_bytes(&mut id);
+        let to = Destination {
+            session: SessionAddress::from_bytes([0; SessionAddress::LEN]),
+            surb: SurbId::from_bytes(id),
+        };
+        let (surb, secret) = build_surb(back, &to, rng).ok()?;
+        let payload = encode_request(&Request::Echo, &surb, rng);
+        let packet = build(there, &Destination::REQUEST, &payload, rng).ok()?;
+        Some(Self {
+            first: there.first(),
+            packet,
+            id: to.surb,
+            secret,
+            segments,
+        })
+    }
+}
+
+/// Picks each hop's key by the epoch in which the loop is expected there.
+struct Pace<'a> {
+    consensus: &'a Consensus,
+    schedule: &'a EpochSchedule,
+    now: Now,
+    passed: Duration,
+}
+
+impl Pace<'_> {
+    /// Mixes that delay, and a last hop that does not.
+    fn route(&mut self, nodes: &[NodeId], rng: &mut impl CryptoRng) -> Option<Route> {
+        let mean = self.consensus.parameters().delay_mean();
+        let (last, mixes) = nodes.split_last()?;
+        let mut hops = Vec::with_capacity(nodes.len());
+        for mix in mixes {
+            hops.push(self.hop(mix, exponential(mean, rng))?);
+            self.passed += mean;
+        }
+        hops.push(self.hop(last, Duration::ZERO)?);
+        Route::exactly(hops, nodes.len()).ok()
+    }
+
+    fn hop(&self, node: &NodeId, delay: Duration) -> Option<Hop> {
+        let epoch = self.schedule.epoch_at(self.now.wall.after(self.passed));
+        Some(Hop {
+            node: *node,
+            key: self.consensus.key(node, epoch)?,
+            delay,
+        })
+    }
+}
