@@ -1,1 +1,38 @@
-//! To be written.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+// Floor 3: counters and durations of this program, far from their bounds; overflow checks stay on
+// in release builds (Cargo.toml), so that a mistake ends the process instead of wrapping.
+#![allow(clippy::arithmetic_side_effects)]
+
+mod answers;
+mod bucket;
+pub mod config;
+pub mod desk;
+mod directory;
+mod drops;
+mod entry;
+mod epochs;
+mod error;
+pub mod exit;
+pub mod fuzzing;
+pub mod key_files;
+mod keys;
+pub mod limits;
+mod links;
+mod mailbox;
+mod metrics;
+mod provider;
+pub mod quota;
+pub mod session;
+mod shelf;
+pub mod shell;
+mod stats;
+pub mod store;
+pub mod ticket;
+mod traffic;
+mod view;
+
+pub use error::ProviderError;
+pub use keys::{KeyEvent, region_bytes};
+pub use provider::{Command, Effect, Note, Provider, ProviderConfig};
+pub use stats::{Drop, Stats};

@@ -1,0 +1,258 @@
+//! Where requests are served: the store, the tickets of its commits, and the rules that hold for
+//! all commands. Mailboxes and drops are served in files of their own.
+
+use std::collections::HashMap;
+
+use rand_core::CryptoRng;
+use whist_netdoc::Parameters;
+use whist_packet::request::ReplyBody;
+use whist_types::{Instant, MailboxKey, Secret, Wall};
+
+use crate::limits;
+use crate::quota::{Quota, QuotaTable};
+use crate::shelf::Shelf;
+use crate::store::{Batch, Day, Key, Store, StoreFault, Table};
+use crate::ticket::{Ticket, Tickets};
+
+const DAY_SECS: u32 = 86_400;
+
+/// What the desk takes from the consensus.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// Days that an item lives, and an unused mailbox or drop.
+    pub item_days: u32,
+    /// Days that the hash of a deleted item is kept.
+    pub hash_days: u32,
+    /// What an address takes.
+    pub quota: Quota,
+    /// Items, drops and mailboxes that the store takes (the provider's own).
+    pub store_rows: u64,
+}
+
+impl Rules {
+    /// The rules of a consensus. Times are whole days: a time to live that is none is rounded up.
+    pub fn new(parameters: &Parameters, store_rows: u64) -> Self {
+        Self {
+            item_days: parameters.item_ttl_s.div_ceil(DAY_SECS),
+            hash_days: parameters.item_hash_ttl_s.div_ceil(DAY_SECS),
+            quota: Quota {
+                per_day: parameters.quota_items_per_day,
+                burst: parameters.quota_items_burst,
+            },
+            store_rows,
+        }
+    }
+}
+
+/// A reply, and the commit that it waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// What to say.
+    pub body: ReplyBody,
+    /// Not before this is durable.
+    pub after: Option<Ticket>,
+}
+
+impl Answer {
+    pub(crate) const fn now(body: ReplyBody) -> Self {
+        Self { body, after: None }
+    }
+
+    pub(crate) const fn after(body: ReplyBody, ticket: Ticket) -> Self {
+        Self {
+            body,
+            after: Some(ticket),
+        }
+    }
+}
+
+/// When something is served: timers are monotonic, the store knows days and whole hours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Moment {
+    /// For leases and quotas.
+    pub instant: Instant,
+    /// For what is written down.
+    pub wall: Wall,
+}
+
+impl Moment {
+    pub(crate) fn hour(self) -> u32 {
+        u32::try_from(self.wall.as_secs() / 3_600).unwrap_or(u32::MAX)
+    }
+}
+
+/// The store and all that is known of it in memory.
+pub struct Desk<S> {
+    pub(crate) store: S,
+    pub(crate) tickets: Tickets,
+    pub(crate) rules: Rules,
+    pub(crate) today: Day,
+    pub(crate) quota: QuotaTable,
+    pub(crate) shelves: HashMap<MailboxKey, (u64, Shelf)>,
+    pub(crate) uses: u64,
+    /// Items, drops and mailboxes in the store.
+    pub(crate) rows: u64,
+    swept_hour: u32,
+    faults: u64,
+}
+
+impl<S: Store> Desk<S> {
+    /// A desk over a store that was opened, whose rows are all durable.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn new(store: S, rules: Rules, rng: &mut impl CryptoRng) -> Result<Self, StoreFault> {
+        let mut desk = Self {
+            today: store.days().first().copied().unwrap_or_default(),
+            store,
+            tickets: Tickets::default(),
+            rules,
+            quota: QuotaTable::new(Secret::random(rng)),
+            shelves: HashMap::new(),
+            uses: 0,
+            rows: 0,
+            swept_hour: 0,
+            faults: 0,
+        };
+        desk.rows = desk.count_rows()?;
+        Ok(desk)
+    }
+
+    /// The store, as it is.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// The rules of a new consensus.
+    pub const fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// The tickets: syncs are begun and ended there.
+    pub const fn tickets(&mut self) -> &mut Tickets {
+        &mut self.tickets
+    }
+
+    /// Items, drops and mailboxes in the store.
+    pub const fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Times that the store failed.
+    pub const fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    fn count_rows(&self) -> Result<u64, StoreFault> {
+        let tables = [Table::Index, Table::Drop, Table::Head];
+        tables.into_iter().try_fold(0_u64, |sum, table| {
+            Ok(sum.saturating_add(self.store.count(table)?))
+        })
+    }
+
+    /// Follows the calendar: begins the day of `at`, ends days whose rows have all expired, and
+    /// deletes what expires by the hour. A day that began stays: a clock that goes back brings
+    /// nothing back. The caller bounds how far `at` may be ahead of the network's time, for a
+    /// clock that jumps ahead ends days. Cheap when nothing is due.
+    pub fn turn(&mut self, at: Moment) {
+        let day = Day::at(at.wall).max(self.today);
+        let begun = self.store.days().first() == Some(&day);
+        if !begun {
+            let turned = self.turn_to(day);
+            self.check(turned);
+        }
+        if at.hour() > self.swept_hour {
+            self.swept_hour = at.hour();
+            let swept = self.sweep_drops(at);
+            self.check(swept);
+        }
+    }
+
+    fn turn_to(&mut self, day: Day) -> Result<(), StoreFault> {
+        self.store.begin(day)?;
+        self.today = day;
+        let kept = self.rules.item_days.max(self.rules.hash_days);
+        let oldest = day.minus(kept);
+        for old in self.store.days() {
+            if old < oldest {
+                self.store.end(old)?;
+            } else {
+                self.clear_expired(old)?;
+            }
+        }
+        let items_from = day.minus(self.rules.item_days);
+        self.shelves.retain(|_, (_, shelf)| {
+            shelf.expire(items_from);
+            shelf.day >= items_from
+        });
+        self.rows = self.count_rows()?;
+        self.tickets.touch();
+        Ok(())
+    }
+
+    fn clear_expired(&mut self, old: Day) -> Result<(), StoreFault> {
+        if old < self.today {
+            self.store.clear(old, Table::Ballast)?;
+        }
+        if old.plus(self.rules.hash_days) < self.today {
+            self.store.clear(old, Table::Tomb)?;
+        }
+        if old.plus(self.rules.item_days) < self.today {
+            for table in Table::ALL {
+                self.store.clear(old, table)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the store has room for one more.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.rows < self.rules.store_rows
+    }
+
+    /// Passes a result on, and counts the failure that it may be.
+    pub(crate) fn check<T>(&mut self, result: Result<T, StoreFault>) -> Option<T> {
+        if result.is_err() {
+            self.faults = self.faults.saturating_add(1);
+        }
+        result.ok()
+    }
+
+    /// The answer to a command that the store failed: the client takes it for no reply, and
+    /// repeats.
+    pub(crate) fn or_full(&mut self, result: Result<Answer, StoreFault>) -> Answer {
+        self.check(result).unwrap_or(Answer::now(ReplyBody::Full))
+    }
+
+    /// Writes a batch, and names the commit that makes it durable.
+    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<Ticket, StoreFault> {
+        self.store.apply(batch)?;
+        Ok(self.tickets.touch())
+    }
+
+    /// Writes as much as an item would take, over what was written the last time: where there is
+    /// no live address, the disk has the same work.
+    pub(crate) fn ballast(&self, batch: &mut Batch, sizes: [usize; 3]) {
+        for (index, size) in (0_u64..).zip(sizes) {
+            let key = Key::indexed(self.today, Table::Ballast, [0; 32], index);
+            batch.put(key, vec![0; size]);
+        }
+    }
+
+    /// Drops the shelves that were used longest ago when there are too many.
+    pub(crate) fn make_room(&mut self) {
+        let entries: usize = self.shelves.values().map(|(_, shelf)| shelf.len()).sum();
+        if self.shelves.len() < limits::SHELVES_MAX && entries < limits::ENTRIES_MAX {
+            return;
+        }
+        let mut uses: Vec<u64> = self.shelves.values().map(|(used, _)| *used).collect();
+        let middle = uses.len() / 2;
+        let (_, median, _) = uses.select_nth_unstable(middle);
+        let median = *median;
+        let tickets = &self.tickets;
+        self.shelves.retain(|_, (used, shelf)| {
+            shelf.settle(tickets);
+            *used > median || shelf.is_pending()
+        });
+    }
+}

@@ -1,0 +1,98 @@
+//! Every limit of the provider, with the reason for its number.
+
+use std::time::Duration;
+
+// From the specification (protocol.md sections 2 and 3).
+
+/// Packets that a session may send at once, above its rate.
+pub const UPLINK_BURST: u32 = 20;
+/// The uplink takes this many times the rate of the session's profile.
+pub const UPLINK_RATES: u32 = 2;
+/// Documents are padded to a multiple of this many frames.
+pub const DOC_FRAMES_MULTIPLE: usize = 16;
+/// A drop that was opened gives its blob to the same token for this long.
+pub const DROP_BOUND_HOURS: u32 = 24;
+/// Numbers above `acked` that the maps of a `GET` cover.
+pub const WINDOW: u64 = 512;
+
+// Our choices.
+
+/// Sessions at once. Each costs under 200 kB when its reply queue is full; idle ones 1 kB.
+pub const SESSIONS_MAX: usize = 20_000;
+/// Links that are up but have not said `HELLO`.
+pub const STRANGERS_MAX: usize = 4_000;
+/// A link that has not said `HELLO` for this long is closed.
+pub const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// Replies that wait for a session's slots. It has more slots than packets, so that a queue of
+/// this length means that somebody released a hoard.
+pub const REPLIES_QUEUED_MAX: usize = 64;
+/// Packets held for their delay at the entry: 2.5 kB each, 160 MB in all.
+pub const POOL_MAX: usize = 65_536;
+/// Answers held for their offset: about 2.4 kB each, 160 MB in all.
+pub const ANSWERS_MAX: usize = 65_536;
+/// An answer that is not durable after this many offsets is dropped: the disk hangs.
+pub const ANSWER_OFFSETS_MAX: u32 = 1_200;
+/// Frames that wait for a mix without a link: none. A burst after a reconnection would tell an
+/// observer which packets waited together; clients repeat what is lost.
+pub const DIAL_QUEUE: usize = 0;
+/// Frames that wait for an authority without a link: none, a descriptor is made anew for each link.
+pub const AUTHORITY_QUEUE: usize = 0;
+/// Parts of a consensus bundle: `netdoc` takes 6 MiB, and a length stands before it.
+pub const BUNDLE_PARTS_MAX: u16 = 2_622;
+/// Lists of Sphinx keys go this far ahead: a key is made this many epochs before its own.
+pub const KEYS_AHEAD: u64 = 4;
+/// Tag tables are marked this often, so that a copy made earlier cannot take their place.
+pub const CHECKPOINT: Duration = Duration::from_secs(60);
+/// Links accepted at once from peers that no consensus of ours lists yet. They may have fetched
+/// theirs a moment earlier; anybody else can make a key too, so they are few.
+pub const UNLISTED_LINKS_MAX: usize = 64;
+/// How long such a link may stay: two fetches of a consensus that failed and one that did not.
+pub const UNLISTED_LIFE: Duration = Duration::from_secs(30);
+/// Accepted links for each node that may send to us. One is in use, one may be a stale half of a
+/// broken connection, two more may come while both sides reconnect.
+pub const LINKS_PER_PEER_MAX: usize = 4;
+/// A link's bucket holds what its rate gives in this time, or [`BURST_MIN`] if that is more.
+pub const BURST: Duration = Duration::from_secs(1);
+/// Smallest bucket: a Poisson stream of a few packets a second must pass a small share whole.
+pub const BURST_MIN: f64 = 64.0;
+/// A consensus is asked for again after this share of an epoch, from another authority.
+pub const FETCH_RETRY_SHARE: u32 = 40;
+/// No fetch is repeated sooner, however short epochs are.
+pub const FETCH_RETRY_MIN: Duration = Duration::from_millis(250);
+/// Nor later: a node that starts without a consensus must not sleep through an epoch.
+pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(60);
+/// `DOC` chunks of a consensus header with its signatures: 26 kB at most.
+pub const DOC_CHUNKS_MAX: usize = 64;
+/// A drain waits this long beyond the longest delay, for answers that wait for the disk.
+pub const DRAIN_HOLD: Duration = Duration::from_secs(2);
+/// The role looks at the wall clock at least this often, so that a jump is noticed.
+pub const WAKE_MAX: Duration = Duration::from_secs(30);
+
+/// Addresses of a mailbox: its book of 32 kB is written once a day.
+pub const ADDRESSES_MAX: usize = 1_024;
+/// Items that one `GET` deletes; the rest goes with the next one.
+pub const DELETES_PER_GET: usize = 1_024;
+/// Rows in one batch of deletes.
+pub const DELETES_PER_BATCH: usize = 4_096;
+/// Rows that are damaged and passed over by one `GET`.
+pub const DAMAGED_PER_GET: usize = 8;
+/// A lease is never longer than this.
+pub const LEASE_MAX: Duration = Duration::from_secs(3_600);
+/// An item beyond the window cannot be named by the maps: its owner cannot say that it has it.
+/// Its lease is longer by this factor, so that it is not handed out again and again.
+pub const LEASE_BEYOND_WINDOW: u32 = 16;
+/// Mailboxes whose index is in memory.
+pub const SHELVES_MAX: usize = 50_000;
+/// Items whose index is in memory: about 200 B each, 400 MB in all.
+pub const ENTRIES_MAX: usize = 2_000_000;
+/// Buckets of the quota table, live address or not: 8 B each, 2 MB.
+pub const QUOTA_BUCKETS: usize = 1 << 18;
+/// Items, drops and mailboxes that the store takes, unless its TOML says otherwise: 2 kB each.
+pub const STORE_ROWS: u64 = 10_000_000;
+
+/// Threads of the store.
+pub const STORE_WORKERS: usize = 2;
+/// Cache of the store.
+pub const STORE_CACHE_BYTES: u64 = 64 << 20;
+/// Journal of the store.
+pub const STORE_JOURNAL_BYTES: u64 = 512 << 20;

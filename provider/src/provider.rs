@@ -1,0 +1,498 @@
+//! The provider as a value: frames and times in, frames and deadlines out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::DerefMut;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::SeedableRng as _;
+use whist_link::{Frame, Hello, Input, LinkId, Output, Remote, Role};
+use whist_netdoc::{Consensus, Follower, IdentitySecret, LinkSecret};
+use whist_packet::{KeyStore, Packet};
+use whist_timing::{Pool, Rng};
+use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
+
+use crate::answers::Answers;
+use crate::bucket::Bucket;
+use crate::desk::{Desk, Rules};
+use crate::directory::Directory;
+use crate::entry::Entry;
+use crate::keys::{EpochKeys, KeyEvent};
+use crate::links::Links;
+use crate::stats::{Counters, Drop, Stats};
+use crate::store::Store;
+use crate::ticket::Ticket;
+use crate::view::View;
+use crate::{ProviderError, limits};
+
+/// What a provider is, apart from where its keys, tags and mailboxes are kept.
+#[derive(Debug)]
+pub struct ProviderConfig {
+    /// Seed of the identity key.
+    pub identity: Secret<32>,
+    /// Seed of the link key.
+    pub link: Secret<32>,
+    /// Where others dial it: `host:port`.
+    pub address: String,
+    /// Its operator's family.
+    pub family: Family,
+    /// Packets a second that it takes, from clients and mixes in equal parts: its weight in the
+    /// consensus.
+    pub packets_per_s: u32,
+    /// Tags that a table holds.
+    pub table_tags: u64,
+    /// Items, drops and mailboxes that the store takes.
+    pub store_rows: u64,
+}
+
+/// What the shell tells the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// What was applied before [`Effect::Sync`] of this ticket is durable.
+    Synced {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// That sync failed.
+    SyncFailed {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// Take nothing new, send out what is held, then say [`Effect::Drained`].
+    Drain,
+    /// Put out the counters: [`Effect::Report`].
+    Report,
+}
+
+/// What the provider wants done by its shell. None of it names a packet, a client or a mailbox.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Make durable what the store was given so far, then say [`Command::Synced`].
+    Sync {
+        /// To be named in the command.
+        ticket: Ticket,
+    },
+    /// The consensuses held, to be written to disk whole.
+    Directory(Vec<u8>),
+    /// The counters, as asked for.
+    Report(Box<Stats>),
+    /// Nothing is held any more; the program may end.
+    Drained,
+    /// Something for the log.
+    Note(Note),
+}
+
+/// Events of a provider's life, for its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A consensus was taken.
+    Consensus(Epoch),
+    /// An authority sent a consensus that was refused.
+    Refused(String),
+    /// The consensus of this epoch does not list this provider.
+    NotListed(Epoch),
+    /// Keys changed, or their store failed.
+    Key(KeyEvent),
+    /// The store failed since the last such note.
+    StoreFault,
+    /// No packet is taken any more.
+    Draining,
+}
+
+pub(crate) struct Held {
+    pub(crate) next: NodeId,
+    pub(crate) packet: Packet,
+}
+
+/// A provider. See [`Role`] for how to drive it; `S` is its store, `M` is memory that outlives the
+/// process, `K` keeps the Sphinx keys of epochs to come.
+pub struct Provider<S, M, K> {
+    pub(crate) config: ProviderConfig,
+    pub(crate) id: NodeId,
+    pub(crate) schedule: EpochSchedule,
+    pub(crate) keys: EpochKeys<M, K>,
+    pub(crate) follower: Follower,
+    /// Our neighbours, by the epoch whose key opened a packet.
+    pub(crate) views: BTreeMap<Epoch, View>,
+    pub(crate) links: Links,
+    pub(crate) directory: Directory,
+    pub(crate) entry: Entry,
+    /// What all clients together may send.
+    pub(crate) uplinks: Bucket,
+    pub(crate) pool: Pool<Held>,
+    pub(crate) desk: Desk<S>,
+    pub(crate) answers: Answers,
+    pub(crate) counters: Counters,
+    pub(crate) faults_told: u64,
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) streams: u32,
+    pub(crate) rng: Rng,
+    /// Until when what is held may leave.
+    pub(crate) draining: Option<Instant>,
+    drained: bool,
+    /// When epochs, keys, views or the calendar change next.
+    pub(crate) boundary: Instant,
+    timeout: Option<Instant>,
+    pub(crate) outputs: VecDeque<Output<Effect>>,
+}
+
+impl<S, M, K> Provider<S, M, K>
+where
+    S: Store,
+    M: DerefMut<Target = [u8]>,
+    K: KeyStore,
+{
+    /// A provider of the network that `follower` follows, over a store, two regions for keys and
+    /// tags and a store for the keys to come. Regions that hold keys in service are taken up again.
+    ///
+    /// # Errors
+    /// [`ProviderError`]: memory, table size or a store do not do.
+    pub fn new(
+        config: ProviderConfig,
+        follower: Follower,
+        store: S,
+        regions: [M; 2],
+        keys: K,
+        seed: &Secret<32>,
+        now: Now,
+    ) -> Result<Self, ProviderError> {
+        let schedule = *follower.trusted().schedule();
+        check_table(&config, &schedule)?;
+        let mut rng = Rng::from_seed(blake3::derive_key(
+            "whist 2026 provider rng v1",
+            seed.expose(),
+        ));
+        let identity = IdentitySecret::from_seed(&config.identity);
+        let keys = EpochKeys::new(regions, keys, schedule, config.table_tags, now)?;
+        let rules = Rules::new(&whist_netdoc::Parameters::default(), config.store_rows);
+        let desk = Desk::new(store, rules, &mut rng)?;
+        let directory = Directory::new(follower.trusted());
+        Ok(Self {
+            id: identity.public().node_id(),
+            schedule,
+            keys,
+            follower,
+            views: BTreeMap::new(),
+            links: Links::new(),
+            directory,
+            entry: Entry::default(),
+            uplinks: Bucket::new(f64::from(config.packets_per_s) / 2.0, now.instant),
+            pool: Pool::with_capacity(limits::POOL_MAX),
+            desk,
+            answers: Answers::default(),
+            counters: Counters::default(),
+            faults_told: 0,
+            epoch: None,
+            streams: 0,
+            rng,
+            draining: None,
+            drained: false,
+            boundary: Instant::ZERO,
+            timeout: Some(Instant::ZERO),
+            outputs: VecDeque::new(),
+            config,
+        })
+    }
+
+    /// This node's id.
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The key of its links.
+    pub fn link_key(&self) -> LinkKey {
+        LinkSecret::from_seed(&self.config.link).public()
+    }
+
+    /// What is left when the provider is killed: its store, its memory, its keys to come.
+    pub fn into_parts(self) -> (S, Vec<M>, K) {
+        let (regions, keys) = self.keys.into_parts();
+        (self.desk.into_store(), regions, keys)
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        Stats {
+            consensus: self.follower.newest().map(|newest| newest.epoch()),
+            listed: self.current_view().is_some(),
+            keys: self.keys.in_service(),
+            received: self.counters.received,
+            forwarded: self.counters.forwarded,
+            answered: self.counters.answered,
+            delivered: self.counters.delivered,
+            held_packets: count(self.pool.len()),
+            held_answers: count(self.answers.len()),
+            held_replies: count(self.entry.queued()),
+            sessions: self.entry.sessions(),
+            stored: self.desk.rows(),
+            store_faults: self.desk.faults(),
+            links_out: count(self.links.count_out()),
+            links_in: count(self.links.count_in()),
+            dropped: self.counters.dropped(),
+        }
+    }
+
+    pub(crate) fn current_view(&self) -> Option<&View> {
+        self.views.get(&self.epoch?)
+    }
+
+    /// The consensus that rules packets under the keys of `epoch`, if it is still valid.
+    pub(crate) fn ruling(&self, now: Now, epoch: Epoch) -> Option<Arc<Consensus>> {
+        let ruling = self.follower.ruling(epoch)?;
+        (now.wall < ruling.valid_until()).then(|| ruling.clone())
+    }
+
+    pub(crate) fn hello(&self, now: Now) -> Frame {
+        Frame::Hello(Hello::Node {
+            version: Hello::VERSION,
+            consensus: self.follower.hash(),
+            time: now.wall,
+        })
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.effect(Effect::Note(note));
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.outputs.push_back(Output::Effect(effect));
+    }
+
+    /// The longest delay under any key that is accepted.
+    pub(crate) fn delay_cap(&self) -> Duration {
+        let caps = self.views.values().map(View::delay_cap);
+        caps.max().unwrap_or(Duration::ZERO)
+    }
+
+    fn up(&mut self, now: Now, link: LinkId, remote: Remote) {
+        let hello = self.hello(now);
+        if !link.is_accepted() {
+            if self.directory.dialer.peer_of(link).is_some() {
+                self.directory.up(now, link, hello);
+            } else {
+                self.links.dialer.up(now.instant, link, hello);
+            }
+            return;
+        }
+        let accepted = self.draining.is_none()
+            && match remote {
+                Remote::Node(key) => self.links.accept(now.instant, link, key),
+                Remote::Anonymous => self.entry.accept(now.instant, link),
+            };
+        self.outputs.push_back(if accepted {
+            Output::Send { link, frame: hello }
+        } else {
+            Output::Close { link }
+        });
+    }
+
+    fn down(&mut self, now: Now, link: LinkId) {
+        self.links.forget(link);
+        let lost = self.entry.forget(link);
+        self.counters.drop_many(Drop::SessionEnded, lost);
+        if self.directory.dialer.peer_of(link).is_some() {
+            self.directory.down(now, link, &mut self.rng);
+        } else {
+            self.links.dialer.down(now.instant, link, &mut self.rng);
+        }
+    }
+
+    /// The peer broke the protocol. It sees nothing but the end of the link.
+    pub(crate) fn close(&mut self, now: Now, link: LinkId) {
+        if self.entry.knows(link) {
+            let lost = self.entry.forget(link);
+            self.counters.drop_many(Drop::SessionEnded, lost);
+            self.outputs.push_back(Output::Close { link });
+        } else if link.is_accepted() {
+            self.links.close(link);
+        } else if self.directory.dialer.peer_of(link).is_some() {
+            self.links.forget(link);
+            self.directory.close(now, link, &mut self.rng);
+        } else {
+            self.links.forget(link);
+            self.links.dialer.close(now.instant, link, &mut self.rng);
+        }
+    }
+
+    /// A frame came back: its link's queue is full.
+    fn full(&mut self, link: LinkId, frame: &Frame) {
+        match frame {
+            Frame::Packet(_) => {
+                // Answers and forwarded packets look alike by now; the sum is what balances.
+                let sent = match self.counters.forwarded {
+                    0 => &mut self.counters.answered,
+                    _ => &mut self.counters.forwarded,
+                };
+                *sent = sent.saturating_sub(1);
+                self.counters.drop(Drop::QueueFull);
+            }
+            Frame::Reply(_) => {
+                self.counters.delivered = self.counters.delivered.saturating_sub(1);
+                self.counters.drop(Drop::QueueFull);
+            }
+            Frame::DocChunk(_) => {
+                let known = self.entry.with(link, |session| session.document_lost());
+                let _ = known;
+            }
+            _ => {}
+        }
+    }
+
+    fn command(&mut self, now: Now, command: Command) {
+        match command {
+            Command::Synced { ticket } => {
+                self.desk.tickets().ended(ticket, true);
+            }
+            Command::SyncFailed { ticket } => {
+                self.desk.tickets().ended(ticket, false);
+            }
+            Command::Drain => {
+                if self.draining.is_none() {
+                    let hold = limits::DRAIN_HOLD;
+                    self.draining = Some(now.instant.after(self.delay_cap()).after(hold));
+                    self.note(Note::Draining);
+                }
+            }
+            Command::Report => {
+                let stats = Box::new(self.stats());
+                self.effect(Effect::Report(stats));
+            }
+        }
+    }
+
+    fn finish_drain(&mut self, now: Now) {
+        let Some(until) = self.draining.filter(|_| !self.drained) else {
+            return;
+        };
+        let empty = self.pool.is_empty() && self.answers.len() == 0;
+        if !empty && now.instant < until {
+            return;
+        }
+        let left = self.pool.clear() + self.answers.clear();
+        self.counters.drop_many(Drop::Draining, left);
+        self.drained = true;
+        self.effect(Effect::Drained);
+    }
+
+    // What time brings.
+
+    fn run_due(&mut self, now: Now) {
+        let jumped = self.epoch != Some(self.schedule.epoch_at(now.wall));
+        if jumped || now.instant >= self.boundary {
+            self.refresh(now);
+        }
+        self.release(now);
+        self.answer_due(now);
+        self.run_sessions(now);
+        self.links.expire(now.instant);
+        for link in self.entry.expire(now.instant) {
+            self.outputs.push_back(Output::Close { link });
+        }
+        let newest = self.follower.newest().map(|newest| newest.epoch());
+        let leaves = self.follower.leaves_from();
+        self.directory
+            .fetch(now, &self.schedule, newest, leaves, &mut self.rng);
+        self.finish_drain(now);
+    }
+
+    fn collect(&mut self, now: Now) {
+        if let Some(ticket) = self.desk.tickets().begin() {
+            self.effect(Effect::Sync { ticket });
+        }
+        if self.desk.faults() > self.faults_told {
+            self.faults_told = self.desk.faults();
+            self.note(Note::StoreFault);
+        }
+        while let Some(output) = self.links.dialer.poll_output(now.instant) {
+            if let Output::Close { link } = &output {
+                self.links.forget(*link);
+            }
+            self.outputs.push_back(output);
+        }
+        while let Some(link) = self.links.poll_closed() {
+            self.outputs.push_back(Output::Close { link });
+        }
+        while let Some(output) = self.directory.dialer.poll_output(now.instant) {
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn plan(&mut self) {
+        let deadlines = [
+            self.pool.next_deadline(),
+            self.answers.next_deadline(),
+            self.entry.next_deadline(),
+            self.links.next_deadline(),
+            self.links.dialer.poll_timeout(),
+            self.directory.dialer.poll_timeout(),
+            Some(self.directory.fetch_at()),
+            Some(self.boundary),
+            self.draining.filter(|_| !self.drained),
+        ];
+        self.timeout = deadlines.into_iter().flatten().min();
+    }
+}
+
+impl<S, M, K> Role for Provider<S, M, K>
+where
+    S: Store,
+    M: DerefMut<Target = [u8]>,
+    K: KeyStore,
+{
+    type Command = Command;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input<Command>) {
+        // Keys, views and deadlines first: a packet that comes with an epoch's first moment finds
+        // the new key.
+        self.run_due(now);
+        match input {
+            Input::Up { link, remote } => self.up(now, link, remote),
+            Input::Down { link } => self.down(now, link),
+            Input::Frame { link, frame } => self.frame(now, link, frame),
+            Input::Full { link, frame } => self.full(link, &frame),
+            Input::Timeout => {}
+            Input::Command(command) => {
+                self.command(now, command);
+                self.finish_drain(now);
+            }
+        }
+        self.collect(now);
+        self.plan();
+    }
+
+    fn poll_output(&mut self) -> Option<Output<Effect>> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.timeout
+    }
+}
+
+impl<S, M, K> std::fmt::Debug for Provider<S, M, K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Provider")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The table must hold the tags of a key's whole life at the rate that the descriptor promises.
+fn check_table(config: &ProviderConfig, schedule: &EpochSchedule) -> Result<(), ProviderError> {
+    let windows = schedule.key_window_ms.saturating_mul(2);
+    let life_ms = schedule.epoch_ms.saturating_add(windows);
+    let needed = u64::from(config.packets_per_s)
+        .saturating_mul(life_ms)
+        .div_ceil(1_000);
+    if needed > config.table_tags {
+        return Err(ProviderError::TableTooSmall {
+            rate: config.packets_per_s,
+            life_s: life_ms.div_ceil(1_000),
+            needed,
+            have: config.table_tags,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! The embedded store: `fjall`, one keyspace a day.
+//!
+//! An LSM tree keeps deleted values until it compacts. So values are sealed under the day's key,
+//! and the end of a day destroys the key first and drops the files of its keyspace after.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use whist_timing::Rng;
+
+use super::seal::Sealer;
+use super::{Batch, Day, DayKeys, Key, Owner, Store, StoreFault, Table};
+use crate::limits;
+
+/// The embedded store.
+pub struct Fjall<K> {
+    db: Database,
+    spaces: BTreeMap<Day, Keyspace>,
+    sealer: Sealer,
+    keys: K,
+}
+
+/// A handle that makes durable what was applied; it may be used from another thread, because a
+/// sync takes milliseconds and the core must not wait for it.
+#[derive(Clone)]
+pub struct FjallSync {
+    db: Database,
+}
+
+impl FjallSync {
+    /// Makes everything durable that was applied before the call.
+    ///
+    /// # Errors
+    /// When the disk fails: then nothing that was not durable may be called so.
+    pub fn sync(&self) -> Result<(), StoreFault> {
+        self.db
+            .persist(PersistMode::SyncAll)
+            .map_err(|e| fault("sync", &e))
+    }
+}
+
+fn fault(what: &str, error: &fjall::Error) -> StoreFault {
+    StoreFault::Disk(format!("{what}: {error}"))
+}
+
+fn space_name(day: Day) -> String {
+    format!("day{}", day.number())
+}
+
+impl<K: DayKeys> Fjall<K> {
+    /// Opens or makes the store in `folder`. Keyspaces whose day has no key any more, because a
+    /// kill came between the two steps of its end, are dropped; what was recovered is synced, so
+    /// that what is read is durable.
+    ///
+    /// # Errors
+    /// When the folder or the keys cannot be read, or another process has them open.
+    pub fn open(folder: &Path, mut keys: K, rng: Rng) -> Result<Self, StoreFault> {
+        let db = Database::builder(folder)
+            .worker_threads(limits::STORE_WORKERS)
+            .cache_size(limits::STORE_CACHE_BYTES)
+            .max_journaling_size(limits::STORE_JOURNAL_BYTES)
+            .open()
+            .map_err(|e| fault("open", &e))?;
+        let mut sealer = Sealer::new(rng);
+        let mut spaces = BTreeMap::new();
+        for day in keys.days()? {
+            if let Some(key) = keys.load(day)? {
+                sealer.insert(day, &key);
+                spaces.insert(day, open_space(&db, day)?);
+            }
+        }
+        for name in db.list_keyspace_names() {
+            if !spaces.keys().any(|day| space_name(*day) == *name) {
+                let space = db
+                    .keyspace(&name, KeyspaceCreateOptions::default)
+                    .map_err(|e| fault("open", &e))?;
+                db.delete_keyspace(space).map_err(|e| fault("drop", &e))?;
+            }
+        }
+        db.persist(PersistMode::SyncAll)
+            .map_err(|e| fault("sync", &e))?;
+        Ok(Self {
+            db,
+            spaces,
+            sealer,
+            keys,
+        })
+    }
+
+    /// A handle that syncs.
+    pub fn syncer(&self) -> FjallSync {
+        FjallSync {
+            db: self.db.clone(),
+        }
+    }
+
+    fn space(&self, day: Day) -> Result<&Keyspace, StoreFault> {
+        self.spaces.get(&day).ok_or(StoreFault::NoKey)
+    }
+}
+
+fn open_space(db: &Database, day: Day) -> Result<Keyspace, StoreFault> {
+    let options = || {
+        // Sealed values do not compress.
+        KeyspaceCreateOptions::default()
+            .data_block_compression_policy(fjall::config::CompressionPolicy::disabled())
+    };
+    db.keyspace(&space_name(day), options)
+        .map_err(|e| fault("open", &e))
+}
+
+impl<K: DayKeys> Store for Fjall<K> {
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreFault> {
+        let name = self.sealer.name(key)?;
+        let stored = self
+            .space(key.day)?
+            .get(name)
+            .map_err(|e| fault("get", &e))?;
+        stored
+            .map(|stored| self.sealer.open(key.day, &name, &stored))
+            .transpose()
+    }
+
+    fn scan(
+        &self,
+        day: Day,
+        table: Table,
+        owner: Owner,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreFault> {
+        let prefix = self.sealer.prefix(day, table, &owner)?;
+        let mut rows = Vec::new();
+        for row in self.space(day)?.prefix(prefix) {
+            let (name, stored) = row.into_inner().map_err(|e| fault("scan", &e))?;
+            let index = name.last_chunk::<8>().ok_or(StoreFault::Damaged)?;
+            let value = self.sealer.open(day, &name, &stored)?;
+            rows.push((u64::from_be_bytes(*index), value));
+        }
+        Ok(rows)
+    }
+
+    fn count(&self, table: Table) -> Result<u64, StoreFault> {
+        let mut rows = 0_u64;
+        for space in self.spaces.values() {
+            for row in space.prefix([table.tag()]) {
+                row.key().map_err(|e| fault("count", &e))?;
+                rows = rows.saturating_add(1);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<(), StoreFault> {
+        let mut write = self.db.batch();
+        for (key, value) in batch.changes() {
+            let name = self.sealer.name(key)?;
+            let space = self.spaces.get(&key.day).ok_or(StoreFault::NoKey)?;
+            match value {
+                Some(value) => {
+                    let sealed = self.sealer.seal(key.day, &name, value)?;
+                    write.insert(space, name, sealed);
+                }
+                None => write.remove(space, name),
+            }
+        }
+        write.commit().map_err(|e| fault("write", &e))
+    }
+
+    fn days(&self) -> Vec<Day> {
+        self.sealer.days().collect()
+    }
+
+    fn begin(&mut self, day: Day) -> Result<(), StoreFault> {
+        if self.spaces.contains_key(&day) {
+            return Ok(());
+        }
+        let key = self.sealer.fresh_key();
+        self.keys.save(day, &key)?;
+        let space = open_space(&self.db, day)?;
+        self.sealer.insert(day, &key);
+        self.spaces.insert(day, space);
+        Ok(())
+    }
+
+    fn end(&mut self, day: Day) -> Result<(), StoreFault> {
+        self.keys.delete(day)?;
+        self.sealer.remove(day);
+        if let Some(space) = self.spaces.remove(&day) {
+            self.db
+                .delete_keyspace(space)
+                .map_err(|e| fault("drop", &e))?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, day: Day, table: Table) -> Result<(), StoreFault> {
+        let space = self.space(day)?.clone();
+        let mut names = Vec::new();
+        for row in space.prefix([table.tag()]) {
+            names.push(row.key().map_err(|e| fault("scan", &e))?);
+        }
+        for chunk in names.chunks(limits::DELETES_PER_BATCH) {
+            let mut write = self.db.batch();
+            for name in chunk {
+                write.remove(&space, name.clone());
+            }
+            write.commit().map_err(|e| fault("write", &e))?;
+        }
+        Ok(())
+    }
+}

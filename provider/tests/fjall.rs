@@ -1,0 +1,214 @@
+//! The embedded store on a real disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    missing_docs
+)]
+
+use std::path::Path;
+
+use chacha20::ChaCha20Rng;
+use rand_core::SeedableRng;
+use whist_packet::request::ReplyBody;
+use whist_provider::desk::{Desk, Moment, Rules};
+use whist_provider::key_files::DiskDayKeys;
+use whist_provider::quota::Quota;
+use whist_provider::store::{Batch, Day, DayKeys, Fjall, Key, Owner, Store, StoreFault, Table};
+use whist_rt::sealed::SealedDir;
+use whist_types::{Instant, MailboxAddress, Secret, Wall};
+
+fn open(folder: &Path) -> Fjall<DiskDayKeys> {
+    let rng = ChaCha20Rng::seed_from_u64(1);
+    Fjall::open(&folder.join("store"), day_keys(folder), rng).unwrap()
+}
+
+fn day_keys(folder: &Path) -> DiskDayKeys {
+    DiskDayKeys::new(SealedDir::open(&folder.join("days"), Secret::new([1; 32])).unwrap())
+}
+
+fn put(store: &mut Fjall<DiskDayKeys>, key: Key, value: &[u8]) {
+    let mut batch = Batch::new();
+    batch.put(key, value.to_vec());
+    store.apply(&batch).unwrap();
+}
+
+fn item(day: u32, owner: u8, index: u64) -> Key {
+    Key::indexed(Day::new(day), Table::Item, [owner; 32], index)
+}
+
+#[test]
+fn rows_are_found_in_order_and_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    for day in [5, 6] {
+        store.begin(Day::new(day)).unwrap();
+        for index in [3, 1, 70_000] {
+            put(&mut store, item(day, 1, index), &[index as u8; 1536]);
+            put(&mut store, item(day, 2, index), b"other");
+        }
+    }
+    let mut batch = Batch::new();
+    batch
+        .delete(item(5, 1, 1))
+        .put(item(5, 1, 2), b"two".to_vec());
+    store.apply(&batch).unwrap();
+    store.syncer().sync().unwrap();
+    for restart in 0..2 {
+        if restart == 1 {
+            drop(store);
+            store = open(folder.path());
+        }
+        let rows = store
+            .scan(Day::new(5), Table::Item, Owner::new([1; 32]))
+            .unwrap();
+        let numbers: Vec<u64> = rows.iter().map(|(index, _)| *index).collect();
+        assert_eq!(numbers, [2, 3, 70_000]);
+        assert_eq!(rows[1].1, [3; 1536]);
+        assert_eq!(store.get(&item(6, 1, 1)).unwrap(), Some(vec![1; 1536]));
+        assert_eq!(store.get(&item(5, 1, 1)).unwrap(), None);
+        assert_eq!(store.days(), [Day::new(6), Day::new(5)]);
+        assert_eq!(store.count(Table::Item).unwrap(), 12);
+        assert_eq!(store.count(Table::Index).unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_table_of_a_day_is_cleared_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    store.begin(Day::new(5)).unwrap();
+    put(&mut store, item(5, 1, 1), b"x");
+    put(&mut store, Key::of(Day::new(5), Table::Tomb, [1; 32]), b"");
+    store.clear(Day::new(5), Table::Tomb).unwrap();
+    assert_eq!(store.count(Table::Tomb).unwrap(), 0);
+    assert_eq!(store.count(Table::Item).unwrap(), 1);
+}
+
+#[test]
+fn the_end_of_a_day_destroys_its_key_and_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    for day in [5, 6] {
+        store.begin(Day::new(day)).unwrap();
+        put(&mut store, item(day, 1, 1), b"mail");
+    }
+    store.end(Day::new(5)).unwrap();
+    assert_eq!(store.get(&item(5, 1, 1)), Err(StoreFault::NoKey));
+    assert_eq!(store.get(&item(6, 1, 1)).unwrap(), Some(b"mail".to_vec()));
+    drop(store);
+    assert!(day_keys(folder.path()).load(Day::new(5)).unwrap().is_none());
+    let mut store = open(folder.path());
+    assert_eq!(store.days(), [Day::new(6)]);
+    store.begin(Day::new(5)).unwrap();
+    assert_eq!(
+        store.get(&item(5, 1, 1)).unwrap(),
+        None,
+        "begun anew it is empty"
+    );
+}
+
+#[test]
+fn a_kill_between_key_and_rows_of_a_day_leaves_nothing_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    store.begin(Day::new(5)).unwrap();
+    put(&mut store, item(5, 1, 1), b"mail");
+    drop(store);
+    day_keys(folder.path()).delete(Day::new(5)).unwrap();
+    let mut store = open(folder.path());
+    assert!(store.days().is_empty());
+    store.begin(Day::new(5)).unwrap();
+    assert_eq!(store.count(Table::Item).unwrap(), 0);
+}
+
+fn files(folder: &Path, bytes: &mut Vec<u8>) {
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() {
+            files(&path, bytes);
+        } else {
+            bytes.extend(std::fs::read(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn neither_names_nor_values_stand_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    store.begin(Day::new(5)).unwrap();
+    let canary = *b"a canary of thirty-two bytes!!!!";
+    for n in 0..2_000 {
+        let key = Key::indexed(Day::new(5), Table::Item, canary, n);
+        put(&mut store, key, &canary.repeat(48));
+    }
+    store.syncer().sync().unwrap();
+    drop(store);
+    let mut bytes = Vec::new();
+    files(folder.path(), &mut bytes);
+    assert!(bytes.len() > 2_000 * 1_536);
+    assert!(!bytes.windows(16).any(|window| window == &canary[..16]));
+}
+
+#[test]
+fn a_desk_over_it_keeps_what_it_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = Rules {
+        item_days: 14,
+        hash_days: 2,
+        quota: Quota {
+            per_day: 100,
+            burst: 1_000,
+        },
+        store_rows: 1_000,
+    };
+    let mut at = Moment {
+        instant: Instant::ZERO,
+        wall: Wall::from_secs(20_000 * 86_400),
+    };
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let create = whist_packet::request::Create {
+        mailbox: whist_types::MailboxKey::from_bytes([1; 32]),
+        epoch: whist_types::Epoch::new(0),
+        salts: std::array::from_fn(|n| whist_types::Salt16::from_bytes([n as u8; 16])),
+        proof: [0; 64],
+        signature: [0; 64],
+    };
+    let address: MailboxAddress = create.mailbox.address(&create.salts[5]);
+    let poll = whist_packet::request::Get {
+        mailbox: create.mailbox,
+        epoch: create.epoch,
+        acked: 0,
+        done: [0; 64],
+        held: [0; 64],
+        lease_s: 0,
+        wanted: 0,
+        signature: [0; 64],
+    };
+    for day in 0..20_u64 {
+        let mut desk = Desk::new(open(folder.path()), rules, &mut rng).unwrap();
+        desk.turn(at);
+        desk.create(&create);
+        assert_eq!(
+            desk.put(at, &address, &[day as u8; 1536]).body,
+            ReplyBody::Stored
+        );
+        let sync = desk.tickets().begin().unwrap();
+        desk.tickets().ended(sync, true);
+        let ReplyBody::Item {
+            number, waiting, ..
+        } = desk.get(at, &poll).body
+        else {
+            panic!("nothing on day {day}");
+        };
+        assert_eq!(u64::from(waiting), (day + 1).min(15));
+        assert_eq!(number, day.saturating_sub(14) + 1);
+        let store = desk.into_store();
+        store.syncer().sync().unwrap();
+        at.wall = Wall::from_secs(at.wall.as_secs() + 86_400);
+    }
+}
