@@ -82,6 +82,9 @@ pub fn build(
 
 /// Builds a SURB that ends at `to`, and the secret that opens its reply.
 ///
+/// With two hops or more the last hop sees noise. With one hop there is one layer, and that hop
+/// sees the text: such a SURB is for a node that is its maker, a mix's own loop.
+///
 /// # Errors
 /// [`BuildError::ZeroSurbId`] if `to.surb` is zero.
 pub fn build_surb(

@@ -129,6 +129,8 @@ pub struct Turned {
     pub entered: Vec<Epoch>,
     /// Accepted epochs for which there is no key.
     pub missing: Vec<Epoch>,
+    /// Keys on disk that were never used and no longer will be.
+    pub deleted: Vec<Epoch>,
 }
 
 /// The keys in service, at most two, each with its tags in a region of memory.
@@ -188,7 +190,11 @@ impl<M: DerefMut<Target = [u8]>> Keyring<M> {
         started: &mut Started,
     ) -> Result<(), StoreFault> {
         let why = match inspect(&memory) {
-            Found::Blank => None,
+            // No key; whatever tags are left are erased when the next one moves in.
+            Found::Blank => {
+                self.free.push(memory);
+                return Ok(());
+            }
             Found::Entering(epoch) => {
                 entering.push(epoch);
                 None
@@ -253,6 +259,12 @@ impl<M: DerefMut<Target = [u8]>> Keyring<M> {
             retired: self.retire_expired(wall),
             ..Turned::default()
         };
+        for epoch in store.epochs()? {
+            if wall >= self.schedule.key_until(epoch) {
+                store.delete(epoch)?;
+                turned.deleted.push(epoch);
+            }
+        }
         let (likely, other) = self.schedule.accepted(wall);
         for epoch in [Some(likely), other].into_iter().flatten() {
             if self.table(epoch).is_some() {

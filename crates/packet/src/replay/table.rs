@@ -286,6 +286,11 @@ impl<M: DerefMut<Target = [u8]>> ReplayTable<M> {
         self.memory
     }
 
+    #[cfg(test)]
+    pub(super) fn memory_for_test(&self) -> Vec<u8> {
+        self.memory.to_vec()
+    }
+
     fn mark(&mut self, state: State, generation: u64) {
         self.slot = 1_usize.saturating_sub(self.slot);
         self.header.state = state;
