@@ -24,6 +24,10 @@ pub trait Actor: Any {
 
 /// Carries out a role's effects: its disk, its shell.
 pub trait Environment<R: Role>: 'static {
+    /// Time has passed: writes that were under way and are done by `now` become durable. Called
+    /// before the commands that say so reach the role, and before a kill.
+    fn settle(&mut self, _now: Now) {}
+
     /// Carries out `effect`; commands that it returns reach the role after their delay.
     fn effect(&mut self, now: Now, role: &mut R, effect: R::Effect) -> Vec<(Duration, R::Command)>;
 }
@@ -72,6 +76,7 @@ where
     }
 
     fn wake(&mut self, now: Now) {
+        self.environment.settle(now);
         while self
             .pending
             .next_time()

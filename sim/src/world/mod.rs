@@ -6,9 +6,11 @@
 //! generator keyed by link and frame number, so that one seed gives one run, and a run in which one
 //! link carries other contents has the same times on all.
 
+mod cast;
 mod events;
 mod host;
 mod link;
+mod machines;
 pub mod memory;
 mod trace;
 
@@ -20,9 +22,13 @@ use std::time::Duration;
 use whist_link::{Frame, Input, LinkId, Output, Remote, Target};
 use whist_types::{Instant, LinkKey, Now, Secret, Wall};
 
+pub use self::cast::Cast;
 pub use self::events::Heap;
 pub use self::host::{Actor, Environment, Host};
 pub use self::link::{LinkLaw, Side};
+pub use self::machines::{
+    AuthorityDisk, AuthorityHost, ClientDisk, ClientHost, MixHost, NodeDisk, ProviderHost,
+};
 pub use self::trace::{Direction, Trace, TraceLine};
 
 use self::events::Event;

@@ -1,0 +1,207 @@
+//! The machines of a network in the world: what each role's shell does with its effects, and what
+//! a kill or a reboot leaves.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use whist::rows::{Batch, Rows};
+use whist::{Client, Event};
+use whist_directory::{Authority, Record, Saved};
+use whist_mix::MixNode;
+use whist_packet::keyring::MemoryKeyStore;
+use whist_provider::Provider;
+use whist_provider::store::{Memory, SyncPoint};
+use whist_types::{Instant, Now};
+
+use super::memory::TmpfsRegion;
+use super::{Environment, Host};
+
+/// A mix of the world.
+pub type MixHost = Host<MixNode<TmpfsRegion, MemoryKeyStore>, NodeDisk>;
+/// A provider of the world.
+pub type ProviderHost = Host<Provider<Memory, TmpfsRegion, MemoryKeyStore>, NodeDisk>;
+/// An authority of the world.
+pub type AuthorityHost = Host<Authority, AuthorityDisk>;
+/// A client of the world.
+pub type ClientHost = Host<Client, ClientDisk>;
+
+/// Writes that are under way, in their order.
+#[derive(Debug)]
+pub(super) struct Pending<T> {
+    writes: VecDeque<(Instant, T)>,
+}
+
+impl<T> Default for Pending<T> {
+    fn default() -> Self {
+        Self {
+            writes: VecDeque::new(),
+        }
+    }
+}
+
+impl<T> Pending<T> {
+    fn push(&mut self, due: Instant, write: T) {
+        self.writes.push_back((due, write));
+    }
+
+    fn pop_done(&mut self, now: Instant) -> Option<T> {
+        let (due, _) = self.writes.front()?;
+        if *due > now {
+            return None;
+        }
+        self.writes.pop_front().map(|(_, write)| write)
+    }
+}
+
+/// The disk of a mix or a provider: its consensuses, and (a provider's) its store.
+#[derive(Default)]
+pub struct NodeDisk {
+    /// How long a write takes to be durable.
+    pub delay: Duration,
+    /// The consensuses, as last written.
+    pub directory: Option<Vec<u8>>,
+    /// A provider's store; clones share one disk.
+    pub store: Memory,
+    /// Notes that the role made, as its log would show them.
+    pub notes: Vec<String>,
+    /// Whether the role said that it is drained.
+    pub drained: bool,
+    pub(super) syncs: Pending<SyncPoint>,
+}
+
+impl Environment<MixNode<TmpfsRegion, MemoryKeyStore>> for NodeDisk {
+    fn effect(
+        &mut self,
+        _: Now,
+        _: &mut MixNode<TmpfsRegion, MemoryKeyStore>,
+        effect: whist_mix::Effect,
+    ) -> Vec<(Duration, whist_mix::Command)> {
+        match effect {
+            whist_mix::Effect::Directory(bytes) => self.directory = Some(bytes),
+            whist_mix::Effect::Note(note) => self.notes.push(format!("{note:?}")),
+            whist_mix::Effect::Drained => self.drained = true,
+            whist_mix::Effect::Report(_) => {}
+        }
+        Vec::new()
+    }
+}
+
+impl Environment<Provider<Memory, TmpfsRegion, MemoryKeyStore>> for NodeDisk {
+    fn settle(&mut self, now: Now) {
+        while let Some(point) = self.syncs.pop_done(now.instant) {
+            self.store.end_sync(point);
+        }
+    }
+
+    fn effect(
+        &mut self,
+        now: Now,
+        _: &mut Provider<Memory, TmpfsRegion, MemoryKeyStore>,
+        effect: whist_provider::Effect,
+    ) -> Vec<(Duration, whist_provider::Command)> {
+        match effect {
+            whist_provider::Effect::Sync { ticket } => {
+                self.syncs
+                    .push(now.instant.after(self.delay), self.store.begin_sync());
+                return vec![(self.delay, whist_provider::Command::Synced { ticket })];
+            }
+            whist_provider::Effect::Directory(bytes) => self.directory = Some(bytes),
+            whist_provider::Effect::Note(note) => self.notes.push(format!("{note:?}")),
+            whist_provider::Effect::Drained => self.drained = true,
+            whist_provider::Effect::Report(_) => {}
+        }
+        Vec::new()
+    }
+}
+
+/// The disk of an authority.
+#[derive(Default)]
+pub struct AuthorityDisk {
+    /// How long a write takes to be durable.
+    pub delay: Duration,
+    /// What is durable.
+    pub saved: Saved,
+    /// Events, as its log would show them.
+    pub events: Vec<String>,
+    pub(super) writes: Pending<(Record, Vec<u8>)>,
+}
+
+impl Environment<Authority> for AuthorityDisk {
+    fn settle(&mut self, now: Now) {
+        while let Some((record, bytes)) = self.writes.pop_done(now.instant) {
+            match record {
+                Record::Signed => self.saved.signed = Some(bytes),
+                Record::Chain => self.saved.chain = Some(bytes),
+                Record::Evidence { .. } => {}
+            }
+        }
+    }
+
+    fn effect(
+        &mut self,
+        now: Now,
+        _: &mut Authority,
+        effect: whist_directory::Effect,
+    ) -> Vec<(Duration, whist_directory::Command)> {
+        match effect {
+            whist_directory::Effect::Save {
+                ticket,
+                record,
+                bytes,
+            } => {
+                self.writes
+                    .push(now.instant.after(self.delay), (record, bytes));
+                vec![(self.delay, whist_directory::Command::Saved { ticket })]
+            }
+            whist_directory::Effect::Event(event) => {
+                self.events.push(format!("{event:?}"));
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The vault of a client, and what its screen showed.
+#[derive(Default)]
+pub struct ClientDisk {
+    /// How long a commit takes to be durable.
+    pub delay: Duration,
+    /// What is durable.
+    pub rows: Rows,
+    /// Everything it was told to show, with the time.
+    pub events: Vec<(Instant, Event)>,
+    pub(super) commits: Pending<Batch>,
+}
+
+impl Environment<Client> for ClientDisk {
+    fn settle(&mut self, now: Now) {
+        while let Some(batch) = self.commits.pop_done(now.instant) {
+            self.rows.apply(&batch);
+        }
+    }
+
+    fn effect(
+        &mut self,
+        now: Now,
+        _: &mut Client,
+        effect: whist::Effect,
+    ) -> Vec<(Duration, whist::Command)> {
+        match effect {
+            whist::Effect::Commit { ticket, batch } => {
+                self.commits.push(now.instant.after(self.delay), batch);
+                vec![(self.delay, whist::Command::Committed { ticket })]
+            }
+            whist::Effect::Event(event) => {
+                self.events.push((now.instant, event));
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The concrete host behind an actor, if it is an `A`.
+pub(super) fn downcast<A: Any>(actor: Box<dyn super::Actor>) -> Option<Box<A>> {
+    let actor: Box<dyn Any> = actor;
+    actor.downcast().ok()
+}
