@@ -36,6 +36,8 @@ pub(crate) struct Links {
     buckets: BTreeMap<LinkKey, Bucket>,
     greeted: BTreeSet<LinkId>,
     closed: Vec<LinkId>,
+    /// When the first link of a peer that nobody lists has lived too long.
+    expiry: Option<Instant>,
 }
 
 impl Links {
@@ -46,6 +48,7 @@ impl Links {
             buckets: BTreeMap::new(),
             greeted: BTreeSet::new(),
             closed: Vec::new(),
+            expiry: None,
         }
     }
 
@@ -64,6 +67,7 @@ impl Links {
                 .and_modify(|bucket| bucket.set_rate(rate, now))
                 .or_insert_with(|| Bucket::new(rate, now));
         }
+        self.plan_expiry();
     }
 
     fn is_listed(&self, key: &LinkKey) -> bool {
@@ -96,6 +100,7 @@ impl Links {
             since: now,
         };
         self.incoming.insert(link, incoming);
+        self.plan_expiry();
         true
     }
 
@@ -136,8 +141,10 @@ impl Links {
 
     /// A link is gone.
     pub(crate) fn forget(&mut self, link: LinkId) {
-        self.incoming.remove(&link);
         self.greeted.remove(&link);
+        if self.incoming.remove(&link).is_some() {
+            self.plan_expiry();
+        }
     }
 
     /// Closes an accepted link.
@@ -148,6 +155,9 @@ impl Links {
 
     /// Closes links that nobody listed in time.
     pub(crate) fn expire(&mut self, now: Instant) {
+        if self.expiry.is_none_or(|expiry| expiry > now) {
+            return;
+        }
         let late = |i: &Incoming| now.since(i.since) >= limits::UNLISTED_LIFE;
         let expired: Vec<_> = self
             .incoming
@@ -161,12 +171,14 @@ impl Links {
     }
 
     /// When [`expire`](Self::expire) has something to do.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.incoming
-            .values()
-            .filter(|incoming| !self.is_listed(&incoming.key))
-            .map(|incoming| incoming.since.after(limits::UNLISTED_LIFE))
-            .min()
+    pub(crate) const fn next_deadline(&self) -> Option<Instant> {
+        self.expiry
+    }
+
+    /// Kept up to date where links and lists change, so that a packet costs no walk over links.
+    fn plan_expiry(&mut self) {
+        let unlisted = self.incoming.values().filter(|i| !self.is_listed(&i.key));
+        self.expiry = unlisted.map(|i| i.since.after(limits::UNLISTED_LIFE)).min();
     }
 
     /// An accepted link to be closed.

@@ -281,3 +281,25 @@ fn what_is_reported_and_logged_names_nobody() {
         }
     }
 }
+
+#[test]
+fn a_clock_that_jumps_costs_keys_but_opens_none_twice() {
+    let mut rig = Rig::serving(1, quiet(), 100);
+    let (sender, next) = (rig.mixes(0)[0].link, rig.mixes(2)[0].clone());
+    let old = rig.packet_now(&next, 0);
+    rig.send_from(sender, &old);
+    rig.run_for(MS(1));
+    assert_eq!(rig.stats().mixed, 1);
+    // Two epochs ahead: the key of then waits on disk and enters; the one of now is erased.
+    rig.now.wall = rig.now.wall.after(MS(21_500));
+    rig.input(Input::Timeout);
+    assert_eq!(rig.stats().keys, [Epoch::new(13)]);
+    rig.send_from(sender, &old);
+    // And back: nothing under the old key is opened again.
+    rig.now.wall = rig.now.wall.before(MS(21_500));
+    rig.input(Input::Timeout);
+    rig.send_from(sender, &old);
+    rig.run_for(MS(1));
+    assert_eq!(rig.stats().mixed, 1);
+    assert!(rig.stats().balances());
+}

@@ -1,0 +1,319 @@
+//! The mix as a value: frames and times in, frames and deadlines out.
+
+mod peers;
+mod traffic;
+mod upkeep;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::DerefMut;
+
+use rand_core::SeedableRng;
+use whist_link::{Frame, Hello, Input, Output, Role};
+use whist_netdoc::{Follower, IdentitySecret, LinkSecret};
+use whist_packet::{KeyStore, Packet};
+use whist_timing::{Pool, Rng, Tally};
+use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
+
+use crate::directory::Directory;
+use crate::keys::{EpochKeys, KeyEvent};
+use crate::links::Links;
+use crate::loops::{Loops, Segment};
+use crate::stats::{Counters, Stats};
+use crate::view::View;
+use crate::{MixError, limits};
+
+/// What a mix is, apart from where its keys and tags are kept.
+#[derive(Debug)]
+pub struct MixConfig {
+    /// Seed of the identity key.
+    pub identity: Secret<32>,
+    /// Seed of the link key.
+    pub link: Secret<32>,
+    /// Where others dial it: `host:port`.
+    pub address: String,
+    /// Its operator's family.
+    pub family: Family,
+    /// Packets a second that it takes: its weight in the consensus.
+    pub packets_per_s: u32,
+    /// Tags that a table holds.
+    pub table_tags: u64,
+}
+
+/// What the operator tells the mix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Take nothing new, send out what is held, then say [`Effect::Drained`].
+    Drain,
+    /// Put out the counters: [`Effect::Report`].
+    Report,
+}
+
+/// What the mix wants done by its shell. None of it names a packet or a peer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// The consensuses held, to be written to disk whole.
+    Directory(Vec<u8>),
+    /// The counters, as asked for.
+    Report(Box<Stats>),
+    /// Nothing is held any more; the program may end.
+    Drained,
+    /// Something for the log.
+    Note(Note),
+}
+
+/// Events of a mix's life, for its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A consensus was taken.
+    Consensus(Epoch),
+    /// An authority sent a consensus that was refused.
+    Refused(String),
+    /// The consensus of this epoch does not list this mix.
+    NotListed(Epoch),
+    /// Keys changed, or their store failed.
+    Key(KeyEvent),
+    /// Loops missing in a row: somebody may be dropping packets around this mix.
+    LoopAlarm,
+    /// No packet is taken any more.
+    Draining,
+}
+
+struct Held {
+    next: NodeId,
+    packet: Packet,
+}
+
+/// A mix. See [`Role`] for how to drive it; `M` is memory that outlives the process, `K` keeps the
+/// keys of epochs to come.
+pub struct MixNode<M, K> {
+    config: MixConfig,
+    id: NodeId,
+    schedule: EpochSchedule,
+    keys: EpochKeys<M, K>,
+    follower: Follower,
+    /// Our neighbours, by the epoch whose key opened a packet.
+    views: BTreeMap<Epoch, View>,
+    links: Links,
+    directory: Directory,
+    pool: Pool<Held>,
+    loops: Loops,
+    alarms_told: u64,
+    counters: Counters,
+    /// Packets mixed in this epoch, for the load in the next descriptor.
+    mixed_before: u64,
+    epoch: Option<Epoch>,
+    rng: Rng,
+    /// Until when what is held may leave.
+    draining: Option<Instant>,
+    drained: bool,
+    /// When epochs, keys or views change next.
+    boundary: Instant,
+    timeout: Option<Instant>,
+    outputs: VecDeque<Output<Effect>>,
+}
+
+impl<M, K> MixNode<M, K>
+where
+    M: DerefMut<Target = [u8]>,
+    K: KeyStore,
+{
+    /// A mix of the network that `follower` follows, over two regions for keys and tags and a store
+    /// for the keys to come. Regions that hold keys in service are taken up again.
+    ///
+    /// # Errors
+    /// [`MixError`]: memory, table size or store do not do.
+    pub fn new(
+        config: MixConfig,
+        follower: Follower,
+        regions: [M; 2],
+        store: K,
+        seed: &Secret<32>,
+        now: Now,
+    ) -> Result<Self, MixError> {
+        let schedule = *follower.trusted().schedule();
+        upkeep::check_table(&config, &schedule)?;
+        let mut rng = Rng::from_seed(blake3::derive_key("whist 2026 mix rng v1", seed.expose()));
+        let identity = IdentitySecret::from_seed(&config.identity);
+        let keys = EpochKeys::new(regions, store, schedule, config.table_tags, now, &mut rng)?;
+        let directory = Directory::new(follower.trusted());
+        Ok(Self {
+            id: identity.public().node_id(),
+            schedule,
+            keys,
+            follower,
+            views: BTreeMap::new(),
+            links: Links::new(),
+            directory,
+            pool: Pool::with_capacity(limits::POOL_MIN),
+            loops: Loops::new(),
+            alarms_told: 0,
+            counters: Counters::default(),
+            mixed_before: 0,
+            epoch: None,
+            rng,
+            draining: None,
+            drained: false,
+            boundary: Instant::ZERO,
+            timeout: Some(Instant::ZERO),
+            outputs: VecDeque::new(),
+            config,
+        })
+    }
+
+    /// This node's id.
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The key of its links.
+    pub fn link_key(&self) -> LinkKey {
+        LinkSecret::from_seed(&self.config.link).public()
+    }
+
+    /// What outlives the process: the regions with keys and tags, and the store.
+    pub fn into_parts(self) -> (Vec<M>, K) {
+        self.keys.into_parts()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        let overall = self.loops.overall();
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        Stats {
+            layer: self.current_view().map(|view| view.layer),
+            consensus: self.follower.newest().map(|newest| newest.epoch()),
+            keys: self.keys.in_service(),
+            received: self.counters.received,
+            sent: self.counters.sent,
+            mixed: self.counters.mixed,
+            held: count(self.pool.len()),
+            loops_sent: self.counters.loops_sent,
+            loops_returned: self.counters.loops_returned,
+            loop_loss: overall.loss(),
+            loop_alarms: self.loops.alarms(),
+            loop_alarm: overall.alarm,
+            links_out: count(self.links.count_out()),
+            links_in: count(self.links.count_in()),
+            dropped: self.counters.dropped(),
+        }
+    }
+
+    /// Losses of the last loops by segment of their routes.
+    pub fn loop_segments(&self) -> impl Iterator<Item = (&Segment, Tally)> {
+        self.loops.segments()
+    }
+
+    fn current_view(&self) -> Option<&View> {
+        self.views.get(&self.epoch?)
+    }
+
+    fn hello(&self, now: Now) -> Frame {
+        Frame::Hello(Hello::Node {
+            version: Hello::VERSION,
+            consensus: self.follower.hash(),
+            time: now.wall,
+        })
+    }
+
+    fn note(&mut self, note: Note) {
+        self.effect(Effect::Note(note));
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.outputs.push_back(Output::Effect(effect));
+    }
+
+    fn run_due(&mut self, now: Now) {
+        let jumped = self.epoch != Some(self.schedule.epoch_at(now.wall));
+        if jumped || now.instant >= self.boundary {
+            self.refresh(now);
+        }
+        self.release(now);
+        self.send_loops(now);
+        self.links.expire(now.instant);
+        let newest = self.follower.newest().map(|newest| newest.epoch());
+        let leaves = self.follower.leaves_from();
+        self.directory
+            .fetch(now, &self.schedule, newest, leaves, &mut self.rng);
+        self.finish_drain(now);
+    }
+
+    fn collect(&mut self, now: Now) {
+        while let Some(output) = self.links.dialer.poll_output(now.instant) {
+            if let Output::Close { link } = &output {
+                self.links.forget(*link);
+            }
+            self.outputs.push_back(output);
+        }
+        while let Some(link) = self.links.poll_closed() {
+            self.outputs.push_back(Output::Close { link });
+        }
+        while let Some(output) = self.directory.dialer.poll_output(now.instant) {
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn plan(&mut self) {
+        let deadlines = [
+            self.pool.next_deadline(),
+            self.loops
+                .next_deadline()
+                .filter(|_| self.draining.is_none()),
+            self.links.next_deadline(),
+            self.links.dialer.poll_timeout(),
+            self.directory.dialer.poll_timeout(),
+            Some(self.directory.fetch_at()),
+            Some(self.boundary),
+            self.draining.filter(|_| !self.drained),
+        ];
+        self.timeout = deadlines.into_iter().flatten().min();
+    }
+}
+
+impl<M, K> Role for MixNode<M, K>
+where
+    M: DerefMut<Target = [u8]>,
+    K: KeyStore,
+{
+    type Command = Command;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input<Command>) {
+        // Keys, views and deadlines first: a packet that comes with an epoch's first moment finds
+        // the new key.
+        self.run_due(now);
+        match input {
+            Input::Up { link, remote } => self.up(now, link, remote),
+            Input::Down { link } => self.down(now, link),
+            Input::Frame { link, frame } => self.frame(now, link, frame),
+            Input::Full { frame, .. } => self.full(&frame),
+            Input::Timeout => {}
+            Input::Command(Command::Drain) => {
+                self.drain(now);
+                self.finish_drain(now);
+            }
+            Input::Command(Command::Report) => {
+                let stats = Box::new(self.stats());
+                self.effect(Effect::Report(stats));
+            }
+        }
+        self.collect(now);
+        self.plan();
+    }
+
+    fn poll_output(&mut self) -> Option<Output<Effect>> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.timeout
+    }
+}
+
+impl<M, K> std::fmt::Debug for MixNode<M, K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MixNode")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
