@@ -46,7 +46,14 @@ pub enum InvalidRoute {
     DelayTooLong,
 }
 
-/// One to five distinct hops, as many as a route of its kind must have.
+/// Whether the last hop may be the first one again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Differ,
+    MayMeet,
+}
+
+/// One to five distinct hops (but for the ends of a request, which may be one provider), as many as a route of its kind must have.
 ///
 /// Arti's TROVE-2024-003 was a circuit one hop short behind a debug assertion; here the number of
 /// hops is checked where the value is made, in every build.
@@ -63,21 +70,21 @@ impl Route {
     /// # Errors
     /// [`InvalidRoute`], if it has another number of hops, repeats a node or has a bad hop.
     pub fn new(hops: Vec<Hop>, layers: usize) -> Result<Self, InvalidRoute> {
-        let reply = layers.saturating_add(1);
-        let expected = if hops.len() == reply {
-            reply
+        if hops.len() == layers.saturating_add(1) {
+            Self::reply(hops, layers)
         } else {
-            reply.saturating_add(1)
-        };
-        Self::exactly(hops, expected)
+            Self::request(hops, layers)
+        }
     }
 
-    /// A client's request: entry provider, `layers` mixes, exit provider.
+    /// A client's request: entry provider, `layers` mixes, exit provider. The two ends may be one
+    /// provider, since a contact's mailbox may be hosted by the own entry provider; choosing so is
+    /// the caller's to avoid wherever it can.
     ///
     /// # Errors
     /// [`InvalidRoute`].
     pub fn request(hops: Vec<Hop>, layers: usize) -> Result<Self, InvalidRoute> {
-        Self::exactly(hops, layers.saturating_add(2))
+        Self::checked(hops, layers.saturating_add(2), Ends::MayMeet)
     }
 
     /// A client's reply: `layers` mixes, its entry provider.
@@ -94,6 +101,10 @@ impl Route {
     /// # Errors
     /// [`InvalidRoute`].
     pub fn exactly(hops: Vec<Hop>, expected: usize) -> Result<Self, InvalidRoute> {
+        Self::checked(hops, expected, Ends::Differ)
+    }
+
+    fn checked(hops: Vec<Hop>, expected: usize, ends: Ends) -> Result<Self, InvalidRoute> {
         if hops.is_empty() || hops.len() > HOPS_MAX {
             return Err(InvalidRoute::Impossible(hops.len()));
         }
@@ -104,7 +115,10 @@ impl Route {
             });
         }
         for (i, hop) in hops.iter().enumerate() {
-            if hops.iter().take(i).any(|other| other.node == hop.node) {
+            let last = i.saturating_add(1) == hops.len();
+            let first_may = usize::from(last && ends == Ends::MayMeet);
+            let earlier = hops.iter().take(i).skip(first_may);
+            if earlier.into_iter().any(|other| other.node == hop.node) {
                 return Err(InvalidRoute::Repeated);
             }
             if is_small_order(hop.key.as_bytes()) {
@@ -188,6 +202,17 @@ mod tests {
         let mut twice = hops(5);
         twice[4] = twice[1];
         assert_eq!(Route::new(twice, 3), Err(InvalidRoute::Repeated));
+    }
+
+    #[test]
+    fn only_the_ends_of_a_request_may_be_one_node() {
+        let mut ends = hops(5);
+        ends[4] = ends[0];
+        assert!(Route::request(ends.clone(), 3).is_ok() && Route::new(ends.clone(), 3).is_ok());
+        assert_eq!(Route::exactly(ends, 5), Err(InvalidRoute::Repeated));
+        let mut reply = hops(4);
+        reply[3] = reply[0];
+        assert_eq!(Route::reply(reply, 3), Err(InvalidRoute::Repeated));
     }
 
     #[test]
