@@ -11,5 +11,6 @@
 )]
 
 mod epochs;
+mod faults;
 mod packets;
 mod rig;

@@ -51,6 +51,7 @@ pub struct Rig {
     pub others: Vec<NodeEntry>,
     pub secrets: BTreeMap<NodeId, SphinxSecret>,
     pub layer: Layer,
+    packets_per_s: u32,
     pub sent: Vec<Sent>,
     pub effects: Vec<Effect>,
     pub closed: Vec<LinkId>,
@@ -118,6 +119,7 @@ impl Rig {
             others,
             secrets,
             layer: Layer::new(layer),
+            packets_per_s,
             sent: Vec::new(),
             effects: Vec::new(),
             closed: Vec::new(),
@@ -338,7 +340,15 @@ impl Rig {
             kept.try_into().unwrap()
         };
         let seed = Secret::new([10; 32]);
-        self.node = Node::new(config(7, 100), follower, memory, store, &seed, self.now).unwrap();
+        self.node = Node::new(
+            config(7, self.packets_per_s),
+            follower,
+            memory,
+            store,
+            &seed,
+            self.now,
+        )
+        .unwrap();
         self.dialed.clear();
         self.incoming.clear();
         self.node.handle(self.now, Input::Timeout);
@@ -347,7 +357,7 @@ impl Rig {
 
     fn fresh_node(&self) -> Node {
         Node::new(
-            config(7, 100),
+            config(7, self.packets_per_s),
             Follower::new(self.authorities.trusted()),
             regions(),
             MemoryKeyStore::default(),
