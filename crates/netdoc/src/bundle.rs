@@ -120,6 +120,20 @@ impl Bundle {
         }
     }
 
+    /// The same consensus with other signatures over its header.
+    #[must_use]
+    pub fn with_signatures(&self, signed: &SignedHeader) -> Self {
+        Self {
+            signed: signed.to_bytes(),
+            ..self.clone()
+        }
+    }
+
+    /// Reads what this program itself wrote: nothing of it is verified.
+    pub fn dangerously_from_bytes(bytes: &[u8]) -> Result<Self, Refused> {
+        Self::try_from_slice(bytes).map_err(|_| Refused::Malformed("bundle"))
+    }
+
     /// Header and signatures: the part that is proof by itself.
     pub fn signed_bytes(&self) -> &[u8] {
         &self.signed

@@ -1,0 +1,71 @@
+//! Descriptors for the next consensus.
+
+use std::collections::BTreeMap;
+
+use whist_netdoc::Descriptor;
+use whist_types::{Epoch, NodeId};
+
+use crate::{Ignored, limits};
+
+#[derive(Debug)]
+struct Held {
+    hash: blake3::Hash,
+    descriptor: Descriptor,
+    bytes: Vec<u8>,
+    changes: u8,
+}
+
+/// One descriptor for each node and epoch. Where a node sent several, that of the lowest hash is
+/// kept: authorities that saw the same ones agree whatever the order was.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    held: BTreeMap<(Epoch, NodeId), Held>,
+}
+
+impl Pool {
+    /// Whether these very bytes are held; asked before any signature is checked.
+    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
+        let hash = blake3::hash(bytes);
+        self.held.values().any(|held| held.hash == hash)
+    }
+
+    /// Takes a verified descriptor; it is to be passed on to the other authorities.
+    pub(crate) fn add(&mut self, descriptor: Descriptor, bytes: Vec<u8>) -> Result<(), Ignored> {
+        let key = (descriptor.epoch, descriptor.id());
+        let hash = blake3::hash(&bytes);
+        let mut changes = 0;
+        if let Some(held) = self.held.get_mut(&key) {
+            held.changes = held.changes.saturating_add(1);
+            changes = held.changes;
+            if held.hash.as_bytes() <= hash.as_bytes() || changes > limits::DESCRIPTOR_CHANGES {
+                return Err(Ignored::Known);
+            }
+        }
+        let held = Held {
+            hash,
+            descriptor,
+            bytes,
+            changes,
+        };
+        self.held.insert(key, held);
+        Ok(())
+    }
+
+    /// The descriptors for an epoch.
+    pub(crate) fn of(&self, epoch: Epoch) -> impl Iterator<Item = &Descriptor> {
+        self.held
+            .iter()
+            .filter(move |((of, _), _)| *of == epoch)
+            .map(|(_, held)| &held.descriptor)
+    }
+
+    /// The bytes of all descriptors, for an authority that was away.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.held.values().map(|held| held.bytes.as_slice())
+    }
+
+    /// Forgets what is for epochs up to `epoch`.
+    pub(crate) fn forget(&mut self, epoch: Epoch) {
+        self.held.retain(|(of, _), _| *of > epoch);
+    }
+}
