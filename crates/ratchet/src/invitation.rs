@@ -56,7 +56,7 @@ impl InvitationKey {
         Self::from_bytes(bundle_hash(bundle))
     }
 
-    fn sealing_key(&self) -> Secret<32> {
+    pub(crate) fn sealing_key(&self) -> Secret<32> {
         Secret::new(labelled("whist 2026 invitation seal v1", &[self.expose()]))
     }
 

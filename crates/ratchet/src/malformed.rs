@@ -12,7 +12,7 @@ use crate::identity::agree;
 use crate::limits::{FIRST_INNER_BYTES, PLAINTEXT_BYTES};
 use crate::{
     Bundle, Error, IdentitySecret, InvitationKey, Item, PersonKey, Plaintext, PrekeySecrets,
-    Session, UnverifiedBundle,
+    Session, UnverifiedBundle, open_bundle,
 };
 
 const NOW: Wall = Wall::from_secs(1_800_000_000);
@@ -240,4 +240,16 @@ fn a_bundle_that_is_not_in_its_one_form_is_refused() {
     let mut bytes = s.bundle.to_bytes();
     bytes[129..132].fill(0xff);
     assert_eq!(UnverifiedBundle::from_bytes(&bytes), Err(Error::BadKey));
+}
+
+#[test]
+fn another_bundle_under_the_right_sealing_key_is_refused() {
+    // Who was given the invitation could publish a bundle of their own in the inviter's drop.
+    let mut s = scene();
+    let key = s.bundle.invitation_key();
+    let (provider, address) = (s.bundle.provider(), s.bundle.address());
+    let (_, other) = PrekeySecrets::generate(&s.alice, provider, address, &mut s.rng);
+    let sealed = aead::seal(&key.sealing_key(), &[0; 12], &[], &other.to_bytes());
+    let blob = sealed.try_into().unwrap();
+    assert_eq!(open_bundle(&key, &blob), Err(Error::WrongBundle));
 }

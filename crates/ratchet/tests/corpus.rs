@@ -109,6 +109,12 @@ fn mutate(bytes: &[u8], rng: &mut ChaCha20Rng) -> Vec<u8> {
     bytes
 }
 
+/// `WHIST_FUZZ_ROUNDS` raises the number of inputs for a long run.
+fn rounds() -> usize {
+    let set = std::env::var("WHIST_FUZZ_ROUNDS").ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(2_000)
+}
+
 #[test]
 fn no_parser_panics_on_the_corpus_or_on_what_is_near_it() {
     let mut rng = ChaCha20Rng::seed_from_u64(42);
@@ -116,7 +122,7 @@ fn no_parser_panics_on_the_corpus_or_on_what_is_near_it() {
         let inputs = corpus(name);
         assert!(!inputs.is_empty(), "{name}");
         inputs.iter().for_each(|input| target(input));
-        for round in 0..2_000 {
+        for round in 0..rounds() {
             target(&mutate(&inputs[round % inputs.len()], &mut rng));
         }
     }

@@ -307,6 +307,21 @@ fn stored_state_that_was_cut_or_extended_or_changed_in_form_is_refused() {
 }
 
 #[test]
+fn stored_state_with_two_kept_keys_of_one_number_is_refused() {
+    let mut p = Pair::new(23);
+    p.alice_seals(b"lost");
+    p.alice_seals(b"lost");
+    let heard = p.alice_seals(b"heard");
+    p.bob_opens(&heard).unwrap();
+    let mut bytes = p.bob.to_bytes().to_vec();
+    assert!(Session::from_bytes(&bytes).is_ok());
+    let (first, second) = (404 + 36, 404 + 36 + 40);
+    assert_eq!(bytes[second..second + 4], 2u32.to_be_bytes());
+    bytes.copy_within(first..first + 4, second);
+    assert_eq!(Session::from_bytes(&bytes).err(), Some(Error::DamagedState));
+}
+
+#[test]
 fn every_item_has_a_name_of_its_own() {
     let mut p = Pair::new(20);
     let (one, two) = (p.alice_seals(b"same"), p.alice_seals(b"same"));
