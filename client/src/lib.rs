@@ -1,1 +1,26 @@
-//! To be written.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod account;
+mod api;
+mod client;
+mod contacts;
+#[cfg(feature = "control")]
+pub mod control;
+pub mod conversation;
+pub mod emission;
+pub mod ids;
+pub mod limits;
+pub mod mailbox;
+pub mod numbers;
+pub mod outbox;
+pub mod rows;
+pub mod rpc;
+mod surbs;
+pub mod vault;
+
+pub use account::first_rows;
+pub use api::{
+    Answer, Command, ContactInfo, Effect, Event, Kinds, MessageState, Stats, Status, Text, Ticket,
+};
+pub use client::{BadState, Client};

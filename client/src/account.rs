@@ -1,0 +1,91 @@
+//! Who we are, in which network, by which guard.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use rand_core::CryptoRng;
+use whist_netdoc::{Consensus, Network, NoRoute, route};
+use whist_ratchet::IdentitySecret;
+use whist_types::{Family, NodeId, Now, Secret, Wall};
+
+use crate::rows::{Rows, Table};
+
+/// The one row of [`Table::Account`].
+#[derive(Clone, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Account {
+    network: String,
+    identity: [u8; 32],
+    decoys: [u8; 32],
+    /// Which rate; 0, 1 or 2.
+    pub(crate) profile: u8,
+    made_ms: u64,
+    /// The entry guard, once there is a consensus to pick it from.
+    pub(crate) entry: Option<NodeId>,
+}
+
+impl Account {
+    pub(crate) fn row(&self) -> Vec<u8> {
+        borsh::to_vec(self).unwrap_or_default()
+    }
+
+    pub(crate) fn network(&self) -> Option<Network> {
+        Network::parse(&self.network).ok()
+    }
+
+    pub(crate) const fn identity(&self) -> IdentitySecret {
+        IdentitySecret::from_seed(Secret::new(self.identity))
+    }
+
+    pub(crate) const fn decoy_key(&self) -> &[u8; 32] {
+        &self.decoys
+    }
+
+    /// How long ago `init` was.
+    pub(crate) const fn age(&self, now: Now) -> std::time::Duration {
+        now.wall.since(Wall::from_millis(self.made_ms))
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.identity);
+        zeroize::Zeroize::zeroize(&mut self.decoys);
+    }
+}
+
+/// The rows with which a new client begins: network, profile, a fresh identity. Connects nowhere;
+/// guard, mailbox and drops are picked when the first consensus is there.
+pub fn first_rows(network: &Network, profile: u8, now: Wall, rng: &mut impl CryptoRng) -> Rows {
+    let account = Account {
+        network: network.to_toml(),
+        identity: *IdentitySecret::generate(rng).seed().expose(),
+        decoys: *Secret::<32>::random(rng).expose(),
+        profile: profile.min(2),
+        made_ms: now.as_millis(),
+        entry: None,
+    };
+    let mut rows = Rows::new();
+    rows.put(Table::Account, Vec::new(), account.row());
+    rows
+}
+
+/// A provider at random by weight, in none of these families; where the network is too small for
+/// that, none of the first `needed` of them.
+pub(crate) fn pick_provider(
+    consensus: &Consensus,
+    rng: &mut impl CryptoRng,
+    avoid: &[Family],
+    needed: usize,
+) -> Result<NodeId, NoRoute> {
+    let mut rest = avoid;
+    loop {
+        match route::provider(consensus, rng, rest) {
+            Ok(id) => return Ok(id),
+            Err(error) if rest.len() <= needed => return Err(error),
+            Err(_) => rest = rest.split_last().map_or(&[][..], |(_, shorter)| shorter),
+        }
+    }
+}
+
+/// The family of a listed node.
+pub(crate) fn family_of(consensus: &Consensus, id: &NodeId) -> Option<Family> {
+    consensus.node(id).map(|node| node.family)
+}

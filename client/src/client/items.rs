@@ -1,0 +1,263 @@
+//! Items that a poll brought. Nothing is acknowledged before the vault holds what became of it.
+
+use whist_packet::request::ITEM_BYTES;
+use whist_ratchet::{Error, IdentitySecret, Item, Plaintext, PrekeySecrets, Session};
+use whist_types::{MailboxAddress, NodeId, Now};
+
+use crate::api::Event;
+use crate::client::{After, Client, InboxRow};
+use crate::contacts::{Contact, ContactRow, InvitationRow};
+use crate::conversation::{Body, Piece, Taken};
+use crate::ids::{ArrivalId, ContactId, InvitationId};
+use crate::limits::EARLY_ITEMS_MAX;
+use crate::mailbox::{Use, is_decoy};
+use crate::numbers::Arrival;
+use crate::rows::Table;
+
+impl Client {
+    pub(super) fn on_item(
+        &mut self,
+        now: Now,
+        number: u64,
+        address: MailboxAddress,
+        item: Box<[u8; ITEM_BYTES]>,
+    ) {
+        if self.numbers.look(number) != Arrival::Fresh {
+            return;
+        }
+        if is_decoy(self.account.decoy_key(), &item) {
+            self.stats.decoys_received = self.stats.decoys_received.saturating_add(1);
+        } else {
+            let used_by = self.mailbox.as_ref().and_then(|m| m.use_of(&address));
+            let item = Item::from_bytes(item);
+            match used_by {
+                Some(Use::Contact(id)) => self.item_of_contact(now, id, &item),
+                Some(Use::Invitation(id)) => self.item_of_stranger(now, id, number, item),
+                Some(Use::Spare) | None => self.unreadable(),
+            }
+        }
+        let row = self.numbers.with(number);
+        self.save(Table::Numbers, Vec::new(), &row);
+        self.numbers.hold(number);
+        self.after.push(After::Finished(number));
+    }
+
+    const fn unreadable(&mut self) {
+        self.stats.unreadable = self.stats.unreadable.saturating_add(1);
+    }
+
+    fn item_of_contact(&mut self, now: Now, id: ContactId, item: &Item) {
+        let Some(contact) = self.people.contacts.get_mut(&id) else {
+            return;
+        };
+        match contact.session.open(item, now.wall, &mut self.rng) {
+            Ok(plaintext) => self.said(now, id, &plaintext),
+            Err(Error::NotForUs) => {
+                self.unreadable();
+                self.look_for_second_use(id, item);
+            }
+            Err(_) => self.unreadable(),
+        }
+    }
+
+    /// Something that a contact's program said.
+    fn said(&mut self, now: Now, id: ContactId, plaintext: &Plaintext) {
+        let provider = self.random_provider(now);
+        self.heard_of(now, plaintext.consensus, provider);
+        match Body::decode(&plaintext.body) {
+            Some(Body::Piece(piece)) => self.piece(now, id, piece),
+            // A greeting belongs into a first item; what is unknown is of a later version.
+            Some(Body::Greeting { .. }) | None => {}
+        }
+        self.save_contact(id);
+    }
+
+    fn random_provider(&mut self, now: Now) -> NodeId {
+        let picked = self.usable(now).and_then(|consensus| {
+            crate::account::pick_provider(&consensus, &mut self.rng, &[], 0).ok()
+        });
+        picked.unwrap_or(NodeId::from_bytes([0; 32]))
+    }
+
+    fn piece(&mut self, now: Now, id: ContactId, piece: Piece) {
+        let Some(contact) = self.people.contacts.get_mut(&id) else {
+            return;
+        };
+        let key = fragment_key(id, piece.sequence, piece.index);
+        let stored = Body::Piece(piece.clone()).encode();
+        match contact.incoming.take(piece) {
+            Taken::Kept => self.batch.put(Table::Fragment, key, stored),
+            Taken::Complete(texts) => {
+                for whole in texts {
+                    for index in 0..whole.count {
+                        let key = fragment_key(id, whole.sequence, index);
+                        self.batch.delete(Table::Fragment, key);
+                    }
+                    self.arrived(now, id, whole.text);
+                }
+            }
+            Taken::Duplicate | Taken::Refused => self.unreadable(),
+        }
+    }
+
+    fn arrived(&mut self, now: Now, contact: ContactId, text: String) {
+        self.last_arrival = self.last_arrival.saturating_add(1);
+        let id = ArrivalId::new(self.last_arrival);
+        let row = InboxRow {
+            contact,
+            text: text.clone(),
+            received_s: now.wall.as_secs(),
+        };
+        self.save(Table::Inbox, id.key(), &row);
+        self.stats.texts_received = self.stats.texts_received.saturating_add(1);
+        self.after.push(After::Arrived(id, row));
+        self.show(Event::Received {
+            contact: self.name_of(contact),
+            text,
+        });
+        self.trim_inbox();
+    }
+
+    /// The oldest texts go to the history unread when nobody reads them.
+    fn trim_inbox(&mut self) {
+        if self.inbox.len() >= crate::limits::INBOX_MAX
+            && let Some((id, row)) = self.inbox.pop_first()
+        {
+            self.batch.delete(Table::Inbox, id.key());
+            self.save(Table::History, id.key(), &row);
+        }
+    }
+
+    /// An item at the address of an invitation: the first of a new contact, or one that overtook
+    /// the first.
+    fn item_of_stranger(&mut self, now: Now, id: InvitationId, number: u64, item: Item) {
+        let Some(invitation) = self.people.invitations.get(&id).cloned() else {
+            return self.unreadable();
+        };
+        let Ok(prekeys) = PrekeySecrets::from_bytes(&invitation.prekeys) else {
+            return self.unreadable();
+        };
+        let identity = self.identity();
+        let key = invitation.key();
+        match Session::accept(&identity, &prekeys, &key, &item, &mut self.rng) {
+            Ok((session, plaintext, _)) => {
+                self.new_contact(now, id, &invitation, session, &plaintext, &item);
+            }
+            Err(Error::NotForUs) => self.keep_early(invitation.address, number, item),
+            Err(_) => self.unreadable(),
+        }
+    }
+
+    fn keep_early(&mut self, address: MailboxAddress, number: u64, item: Item) {
+        let of_address = self.early.keys().filter(|(a, _)| *a == address).count();
+        if of_address >= EARLY_ITEMS_MAX {
+            return self.unreadable();
+        }
+        let key = early_key(&address, number);
+        self.batch
+            .put(Table::Early, key, item.as_bytes().to_vec());
+        self.early.insert((address, number), item);
+    }
+
+    fn new_contact(
+        &mut self,
+        now: Now,
+        id: InvitationId,
+        invitation: &InvitationRow,
+        session: Session,
+        plaintext: &Plaintext,
+        item: &Item,
+    ) {
+        let Some(Body::Greeting { provider, address }) = Body::decode(&plaintext.body) else {
+            return self.unreadable();
+        };
+        let contact = self.people.next_contact();
+        // An invitation that was never given out can only have been opened by who broke its drop.
+        let name = invitation
+            .given
+            .clone()
+            .unwrap_or_else(|| format!("stranger {contact}"));
+        let row = ContactRow {
+            name: name.clone(),
+            provider,
+            address,
+            own_address: invitation.address,
+            next_out: 1,
+            next_in: 1,
+            not_safe: invitation.given.is_none(),
+            came_by: Some((invitation.key, item.hash())),
+        };
+        self.people
+            .contacts
+            .insert(contact, Contact::new(row, session));
+        if let Some(mailbox) = &mut self.mailbox {
+            mailbox.hand_over(&invitation.address, contact);
+        }
+        // With the prekeys goes the power to open this first item again.
+        self.people.invitations.remove(&id);
+        self.batch.delete(Table::Invitation, id.key());
+        self.save_mailbox();
+        self.save_contact(contact);
+        self.show(Event::Added { contact: name });
+        self.open_early(now, contact, invitation.address);
+    }
+
+    fn open_early(&mut self, now: Now, contact: ContactId, address: MailboxAddress) {
+        let last = (address, u64::MAX);
+        let keys: Vec<_> = self
+            .early
+            .range((address, 0)..=last)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            if let Some(item) = self.early.remove(&key) {
+                self.batch.delete(Table::Early, early_key(&key.0, key.1));
+                self.item_of_contact(now, contact, &item);
+            }
+        }
+    }
+
+    /// Whether an item that the contact's session does not open is a first item under the same
+    /// invitation: then two people have used it, and neither can be told from the other.
+    fn look_for_second_use(&mut self, id: ContactId, item: &Item) {
+        let Some(contact) = self.people.contacts.get_mut(&id) else {
+            return;
+        };
+        let Some((key, first)) = contact.row.came_by else {
+            return;
+        };
+        if item.hash() == first || contact.row.not_safe {
+            return;
+        }
+        // The true prekeys are gone. With any others, what is not under this invitation's seal is
+        // still told from what is: only the first is not for us.
+        let key = whist_ratchet::InvitationKey::from_bytes(key);
+        let somebody = IdentitySecret::generate(&mut self.rng);
+        let (prekeys, _) = PrekeySecrets::generate(
+            &somebody,
+            contact.row.provider,
+            contact.row.address,
+            &mut self.rng,
+        );
+        let opened = Session::accept(&somebody, &prekeys, &key, item, &mut self.rng);
+        if !matches!(opened, Err(Error::NotForUs)) {
+            contact.row.not_safe = true;
+            let name = contact.row.name.clone();
+            self.save_contact(id);
+            self.show(Event::Unsafe { contact: name });
+        }
+    }
+}
+
+fn fragment_key(id: ContactId, sequence: u64, index: u16) -> Vec<u8> {
+    let mut key = id.key();
+    key.extend_from_slice(&sequence.to_be_bytes());
+    key.extend_from_slice(&index.to_be_bytes());
+    key
+}
+
+fn early_key(address: &MailboxAddress, number: u64) -> Vec<u8> {
+    let mut key = address.as_bytes().to_vec();
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}

@@ -1,0 +1,415 @@
+//! The client as a value: the role that the daemon and the simulator run.
+
+mod ask;
+mod items;
+mod link;
+mod replies;
+mod send;
+mod status;
+mod upkeep;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::SeedableRng as _;
+use whist_link::{Input, Output, Role};
+use whist_netdoc::{Consensus, Follower, Network, Parameters};
+use whist_ratchet::{IdentitySecret, Item};
+use whist_timing::{LossLimits, LossTest, Rng, exponential};
+use whist_types::{Instant, MailboxAddress, NodeId, Now, Secret, SurbId};
+
+use crate::account::Account;
+use crate::api::{Answer, Command, Effect, Event, Stats, Ticket};
+use crate::contacts::People;
+use crate::emission::{Emission, Law};
+use crate::ids::{ArrivalId, ContactId, MessageId, PendingId, RequestId};
+use crate::limits::{LOSS_PENDING_MAX, LOSS_WINDOW};
+use crate::mailbox::Mailbox;
+use crate::numbers::Numbers;
+use crate::outbox::{Job, Outbox, OutboxFull, RepeatLaw};
+use crate::rows::{Batch, Rows, Table};
+use crate::rpc::RpcError;
+use crate::surbs::Surbs;
+use link::EntryLink;
+use upkeep::Rumour;
+
+/// The stored rows are not those of a client, or not of this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the vault's rows cannot be read: {0}")]
+pub struct BadState(&'static str);
+
+/// What happens when the batch that is being gathered has become durable.
+enum After {
+    /// A request may leave.
+    Eligible(RequestId),
+    /// A number may be acknowledged.
+    Finished(u64),
+    /// A text may be read.
+    Arrived(ArrivalId, InboxRow),
+    /// Something is shown.
+    Event(Event),
+}
+
+/// A text as the vault keeps it.
+#[derive(Clone, borsh::BorshSerialize, borsh::BorshDeserialize)]
+struct InboxRow {
+    contact: ContactId,
+    text: String,
+    received_s: u64,
+}
+
+/// Somebody who waits for an answer.
+struct Waiter {
+    tag: u64,
+    deadline: Instant,
+    wish: Wish,
+}
+
+enum Wish {
+    Invitation { name: String },
+    Added { pending: PendingId, name: String },
+    Stored { message: MessageId },
+    Texts { contact: Option<ContactId> },
+}
+
+/// A client: one send clock, one link, one mailbox, any number of contacts.
+///
+/// After each `handle` the caller takes `poll_output` until `None` and then asks `poll_timeout`.
+/// Outputs of kind `Commit` must be made durable in their order; until the client hears so, nothing
+/// that depends on them leaves or is acknowledged. The clock goes on meanwhile: it waits for
+/// nothing.
+pub struct Client {
+    account: Account,
+    network: Network,
+    follower: Follower,
+    people: People,
+    mailbox: Option<Mailbox>,
+    numbers: Numbers,
+    outbox: Outbox,
+    inbox: BTreeMap<ArrivalId, InboxRow>,
+    last_arrival: u64,
+    early: BTreeMap<(MailboxAddress, u64), Item>,
+    surbs: Surbs,
+    emission: Emission,
+    entry: EntryLink,
+    rng: Rng,
+    batch: Batch,
+    after: Vec<After>,
+    committing: VecDeque<(Ticket, Vec<After>)>,
+    last_ticket: u64,
+    outputs: VecDeque<Output<Effect>>,
+    waiters: Vec<Waiter>,
+    losses: LossTest<SurbId, NodeId>,
+    stats: Stats,
+    skew_s: Option<i64>,
+    stale: bool,
+    equivocation_told: bool,
+    rumour: Option<Rumour>,
+    #[cfg(feature = "control")]
+    control: Option<crate::control::Misbehaviour>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client([redacted])")
+    }
+}
+
+impl Client {
+    /// A client over what its vault holds (a new one: [`crate::first_rows`]).
+    ///
+    /// `seed` must be fresh for each start: the send clock draws from generators keyed by it and
+    /// the number of the tick, and those begin at zero.
+    pub fn new(now: Now, seed: &Secret<32>, rows: &Rows) -> Result<Self, BadState> {
+        let account: Account = rows
+            .find(Table::Account, &[])
+            .and_then(|row| borsh::from_slice(row).ok())
+            .ok_or(BadState("account"))?;
+        let network = account.network().ok_or(BadState("network"))?;
+        let follower = match rows.find(Table::Documents, &[]) {
+            None => Follower::light(network.trusted()),
+            Some(row) => Follower::from_bytes(network.trusted(), row)
+                .map_err(|_| BadState("documents"))?,
+        };
+        let mut outbox = Outbox::new();
+        for (key, value) in rows.of(Table::Outbox) {
+            outbox
+                .restore(now, key, value)
+                .ok_or(BadState("outbox"))?;
+        }
+        let inbox = load_inbox(rows, Table::Inbox)?;
+        let read = rows.of(Table::History).last().map(|(key, _)| key);
+        let read = read.and_then(ArrivalId::from_key).map_or(0, ArrivalId::number);
+        let unread = inbox.last_key_value().map_or(0, |(id, _)| id.number());
+        let derive = |label| Secret::new(blake3::derive_key(label, seed.expose()));
+        let contents = derive("whist 2026 client contents v1");
+        Ok(Self {
+            people: People::load(rows).ok_or(BadState("contacts"))?,
+            mailbox: one(rows, Table::Mailbox)?,
+            numbers: one(rows, Table::Numbers)?.unwrap_or_default(),
+            early: load_early(rows)?,
+            emission: Emission::new(derive("whist 2026 client send clock v1")),
+            rng: Rng::from_seed(*contents.expose()),
+            account,
+            network,
+            follower,
+            outbox,
+            inbox,
+            last_arrival: read.max(unread),
+            surbs: Surbs::default(),
+            entry: EntryLink::new(),
+            batch: Batch::new(),
+            after: Vec::new(),
+            committing: VecDeque::new(),
+            last_ticket: 0,
+            outputs: VecDeque::new(),
+            waiters: Vec::new(),
+            losses: LossTest::new(loss_limits(Duration::from_secs(60))),
+            stats: Stats::default(),
+            skew_s: None,
+            stale: false,
+            equivocation_told: false,
+            rumour: None,
+            #[cfg(feature = "control")]
+            control: None,
+        })
+    }
+
+    /// What was counted since the start.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            skipped: self.emission.skipped(),
+            ..self.stats
+        }
+    }
+
+    /// Requests that wait or are not answered yet.
+    pub fn outbox_len(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// The test-only client that breaks the rule that the clock waits for nothing.
+    #[cfg(feature = "control")]
+    pub const fn dangerously_misbehave(&mut self, how: crate::control::Misbehaviour) {
+        self.control = Some(how);
+    }
+
+    fn identity(&self) -> IdentitySecret {
+        self.account.identity()
+    }
+
+    /// The parameters in force, or the defaults before the first consensus.
+    fn parameters(&self) -> Parameters {
+        self.follower
+            .newest()
+            .map(|newest| newest.parameters().clone())
+            .unwrap_or_default()
+    }
+
+    fn usable(&self, now: Now) -> Option<Arc<Consensus>> {
+        self.follower.usable(now.wall).cloned()
+    }
+
+    fn law(&self, consensus: &Consensus) -> Law {
+        Law::new(consensus.parameters(), self.account.profile)
+    }
+
+    fn repeat_law(&self) -> RepeatLaw {
+        RepeatLaw::new(&self.parameters(), self.account.profile)
+    }
+
+    /// What a command that would stand out waits (protocol.md §4).
+    fn rare_wait(&mut self, now: Now) -> Duration {
+        let parameters = self.parameters();
+        if self.account.age(now) > parameters.rare_after() {
+            exponential(parameters.rare_mean(), &mut self.rng)
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Puts a request into the outbox and into the batch; it may leave when that is durable.
+    fn push(
+        &mut self,
+        now: Now,
+        exit: NodeId,
+        job: Job,
+        wait: Duration,
+    ) -> Result<RequestId, OutboxFull> {
+        let id = self.outbox.push(now, exit, job, wait)?;
+        self.save_request(now, id);
+        self.after.push(After::Eligible(id));
+        Ok(id)
+    }
+
+    fn save_request(&mut self, now: Now, id: RequestId) {
+        match self.outbox.row(now, id) {
+            Some(row) => self.batch.put(Table::Outbox, id.key(), row),
+            None => self.batch.delete(Table::Outbox, id.key()),
+        }
+    }
+
+    fn save<T: borsh::BorshSerialize>(&mut self, table: Table, key: Vec<u8>, value: &T) {
+        // Writing into memory: the only error is a length above 32 bits.
+        if let Ok(row) = borsh::to_vec(value) {
+            self.batch.put(table, key, row);
+        }
+    }
+
+    fn save_mailbox(&mut self) {
+        if let Some(mailbox) = &self.mailbox
+            && let Ok(row) = borsh::to_vec(mailbox)
+        {
+            self.batch.put(Table::Mailbox, Vec::new(), row);
+        }
+    }
+
+    fn save_contact(&mut self, id: ContactId) {
+        if let Some(contact) = self.people.contacts.get_mut(&id) {
+            contact.row.next_in = contact.incoming.next();
+            let session = contact.session.to_bytes().to_vec();
+            let row = borsh::to_vec(&contact.row).unwrap_or_default();
+            self.batch.put(Table::Contact, id.key(), row);
+            self.batch.put(Table::Session, id.key(), session);
+        }
+    }
+
+    /// Shown when what was done is durable, or now if nothing was changed.
+    fn show(&mut self, event: Event) {
+        self.after.push(After::Event(event));
+    }
+
+    fn answer(&mut self, tag: u64, answer: Result<Answer, RpcError>) {
+        let answer = Box::new(answer);
+        self.show(Event::Answer { tag, answer });
+    }
+
+    fn name_of(&self, id: ContactId) -> String {
+        self.people
+            .contacts
+            .get(&id)
+            .map_or_else(String::new, |contact| contact.row.name.clone())
+    }
+
+    /// Closes the batch that was gathered during one input.
+    fn flush(&mut self) {
+        if self.batch.is_empty() {
+            for after in std::mem::take(&mut self.after) {
+                self.happen(after);
+            }
+            return;
+        }
+        self.last_ticket = self.last_ticket.saturating_add(1);
+        let ticket = Ticket(self.last_ticket);
+        let batch = std::mem::take(&mut self.batch);
+        let after = std::mem::take(&mut self.after);
+        self.committing.push_back((ticket, after));
+        let commit = Effect::Commit { ticket, batch };
+        self.outputs.push_back(Output::Effect(commit));
+    }
+
+    fn committed(&mut self, ticket: Ticket) {
+        while self
+            .committing
+            .front()
+            .is_some_and(|(waiting, _)| *waiting <= ticket)
+        {
+            let Some((_, after)) = self.committing.pop_front() else {
+                return;
+            };
+            for after in after {
+                self.happen(after);
+            }
+        }
+    }
+
+    fn happen(&mut self, after: After) {
+        match after {
+            After::Eligible(id) => self.outbox.stored(id),
+            After::Finished(number) => self.numbers.finish(number),
+            After::Arrived(id, row) => {
+                self.inbox.insert(id, row);
+            }
+            After::Event(event) => {
+                self.outputs.push_back(Output::Effect(Effect::Event(event)));
+            }
+        }
+    }
+}
+
+impl Role for Client {
+    type Command = Command;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input<Command>) {
+        match input {
+            Input::Up { link, .. } => self.link_up(now, link),
+            Input::Down { link } => self.link_down(now, link),
+            Input::Frame { link, frame } => self.frame(now, link, frame),
+            // The link's queue is full: its peer is stalled, and the packet is lost like any
+            // other. The clock does not wait for it.
+            Input::Full { .. } | Input::Timeout => {}
+            Input::Command(Command::Committed { ticket }) => self.committed(ticket),
+            Input::Command(Command::Ask { tag, call }) => self.ask(now, tag, call),
+        }
+        self.upkeep(now);
+        self.run_clock(now);
+        self.serve_waiters(now);
+        self.flush();
+        while let Some(output) = self.entry.poll_output(now) {
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output<Effect>> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let waiters = self.waiters.iter().map(|w| w.deadline);
+        waiters
+            .chain(self.emission.next())
+            .chain(self.entry.poll_timeout())
+            .min()
+    }
+}
+
+fn loss_limits(timeout: Duration) -> LossLimits {
+    LossLimits {
+        timeout,
+        window: LOSS_WINDOW,
+        pending_max: LOSS_PENDING_MAX,
+    }
+}
+
+fn one<T: borsh::BorshDeserialize>(rows: &Rows, table: Table) -> Result<Option<T>, BadState> {
+    rows.find(table, &[])
+        .map(|row| borsh::from_slice(row).map_err(|_| BadState("mailbox")))
+        .transpose()
+}
+
+fn load_inbox(rows: &Rows, table: Table) -> Result<BTreeMap<ArrivalId, InboxRow>, BadState> {
+    rows.of(table)
+        .map(|(key, value)| Some((ArrivalId::from_key(key)?, borsh::from_slice(value).ok()?)))
+        .collect::<Option<_>>()
+        .ok_or(BadState("inbox"))
+}
+
+fn load_early(rows: &Rows) -> Result<BTreeMap<(MailboxAddress, u64), Item>, BadState> {
+    rows.of(Table::Early)
+        .map(|(key, value)| {
+            let (address, number) = key.split_first_chunk::<32>()?;
+            let number = <[u8; 8]>::try_from(number).ok().map(u64::from_be_bytes)?;
+            let item = Box::<[u8]>::from(value).try_into().ok()?;
+            let key = (MailboxAddress::from_bytes(*address), number);
+            Some((key, Item::from_bytes(item)))
+        })
+        .collect::<Option<_>>()
+        .ok_or(BadState("early items"))
+}
+
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod tests;

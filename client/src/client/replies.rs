@@ -1,0 +1,295 @@
+//! What comes back: every packet is a loop, and its reply says what became of it.
+
+use whist_netdoc::{HEADER_BYTES, SIGNATURE_BYTES};
+use whist_packet::request::{BLOB_BYTES, Reply, ReplyBody, parse_reply};
+use whist_ratchet::{Bundle, Plaintext, Session, open_bundle};
+use whist_types::{ConsensusHash, NodeId, Now, SurbId};
+
+use crate::api::{Event, MessageState};
+use crate::client::send::count;
+use crate::client::{Client, Wish};
+use crate::contacts::{Contact, ContactRow};
+use crate::conversation::Body;
+use crate::ids::{InvitationId, MessageId, PendingId, RequestId};
+use crate::limits::HEADER_CHUNKS_MAX;
+use crate::mailbox::Use;
+use crate::outbox::{Entry, Job};
+use crate::rows::Table;
+use crate::rpc::RpcError;
+use crate::surbs::Purpose;
+
+impl Client {
+    /// A reply came over the link.
+    pub(super) fn on_reply(&mut self, now: Now, id: SurbId, sealed: &[u8; 2_065]) {
+        let Some(out) = self.surbs.take(&id) else {
+            self.stats.unexpected_replies = self.stats.unexpected_replies.saturating_add(1);
+            return;
+        };
+        let opened = out.secret.open(sealed).ok();
+        let Some(reply) = opened.and_then(|payload| parse_reply(&payload).ok()) else {
+            self.stats.bad_replies = self.stats.bad_replies.saturating_add(1);
+            return;
+        };
+        self.losses.returned(now.instant, &id);
+        count(&mut self.stats.returned, out.purpose);
+        self.heard_of(now, reply.consensus, out.exit);
+        match out.purpose {
+            Purpose::Echo | Purpose::Decoy => {}
+            Purpose::Poll => self.on_poll(now, reply),
+            Purpose::Request { id, .. } => self.on_answer(now, id, reply.body),
+        }
+    }
+
+    fn on_poll(&mut self, now: Now, reply: Reply) {
+        match reply.body {
+            ReplyBody::Item {
+                number,
+                address,
+                oldest,
+                item,
+                ..
+            } => {
+                self.numbers.gone_below(oldest);
+                self.on_item(now, number, address, item);
+            }
+            ReplyBody::None { oldest, .. } => self.numbers.gone_below(oldest),
+            _ => self.turned_down(),
+        }
+    }
+
+    const fn turned_down(&mut self) {
+        self.stats.turned_down = self.stats.turned_down.saturating_add(1);
+    }
+
+    /// An answer to a request of the outbox, whichever of its packets it answers. What is neither
+    /// the answer nor a refusal for good counts as no reply: the request is repeated.
+    fn on_answer(&mut self, now: Now, id: RequestId, body: ReplyBody) {
+        let Some(job) = self.outbox.entry(id).map(|entry| entry.job.clone()) else {
+            return;
+        };
+        match (job, body) {
+            (Job::Put { message, .. }, ReplyBody::Stored) => self.on_stored(message),
+            (Job::Create, ReplyBody::Created { .. } | ReplyBody::Ok) => {
+                if let Some(mailbox) = &mut self.mailbox {
+                    mailbox.created();
+                }
+                self.save_mailbox();
+            }
+            (Job::Add { salts }, ReplyBody::Ok) => {
+                if let Some(mailbox) = &mut self.mailbox {
+                    mailbox.registered(&salts);
+                }
+                self.save_mailbox();
+            }
+            (Job::Revoke { .. }, ReplyBody::Ok) => {}
+            (Job::Publish { invitation }, ReplyBody::Ok) => self.on_published(invitation),
+            (Job::Fetch { pending }, ReplyBody::Blob(blob)) => self.on_blob(now, pending, &blob),
+            (Job::Fetch { pending }, ReplyBody::Opened) => {
+                self.fail_pending(pending, "somebody else has opened this invitation already");
+            }
+            (Job::Doc { hash, chunk }, ReplyBody::Doc { chunk: got, count, data })
+                if got == chunk =>
+            {
+                self.on_header_chunk(now, hash, chunk, count, &data[..]);
+            }
+            (Job::Doc { .. }, ReplyBody::None { .. }) => self.rumour = None,
+            _ => return self.turned_down(),
+        }
+        self.outbox.answered(id);
+        self.save_request(now, id);
+    }
+
+    fn on_stored(&mut self, message: Option<MessageId>) {
+        let Some(id) = message else {
+            return;
+        };
+        let Some(row) = self.people.messages.get_mut(&id) else {
+            return;
+        };
+        row.unanswered = row.unanswered.saturating_sub(1);
+        if row.unanswered == 0 && row.state != MessageState::Failed {
+            row.state = MessageState::Stored;
+        }
+        let row = row.clone();
+        self.save(Table::Message, id.key(), &row);
+        if row.state == MessageState::Stored {
+            self.show(Event::State {
+                message: id,
+                state: row.state,
+            });
+        }
+    }
+
+    fn on_published(&mut self, id: InvitationId) {
+        if let Some(invitation) = self.people.invitations.get_mut(&id) {
+            invitation.published = true;
+            let row = invitation.clone();
+            self.save(Table::Invitation, id.key(), &row);
+        }
+    }
+
+    fn on_blob(&mut self, now: Now, id: PendingId, blob: &[u8; BLOB_BYTES]) {
+        let Some(key) = self.people.pending.get(&id).map(crate::contacts::PendingRow::key) else {
+            return;
+        };
+        match open_bundle(&key, blob) {
+            Ok(bundle) => self.greet(now, id, &bundle),
+            Err(error) => self.fail_pending(id, &error.to_string()),
+        }
+    }
+
+    /// Answers an invitation: a contact, and the first item to it.
+    fn greet(&mut self, now: Now, id: PendingId, bundle: &Bundle) {
+        let contact = self.people.next_contact();
+        let (own, provider) = match &mut self.mailbox {
+            Some(mailbox) => (mailbox.allot(Use::Contact(contact)), mailbox.provider()),
+            None => return,
+        };
+        let Some(own) = own else {
+            return self.fail_pending(id, "no address of the mailbox is free; add it again later");
+        };
+        let greeting = Body::Greeting {
+            provider,
+            address: own,
+        };
+        let first = self.plaintext(&greeting);
+        let Some(pending) = self.people.pending.get(&id).cloned() else {
+            return;
+        };
+        let identity = self.identity();
+        let made = Session::initiate(&identity, bundle, &pending.key(), &first, &mut self.rng);
+        let (session, item) = match made {
+            Ok(made) => made,
+            Err(error) => return self.fail_pending(id, &error.to_string()),
+        };
+        let row = ContactRow {
+            name: pending.name.clone(),
+            provider: bundle.provider(),
+            address: bundle.address(),
+            own_address: own,
+            next_out: 1,
+            next_in: 1,
+            not_safe: false,
+            came_by: None,
+        };
+        let job = Job::Put {
+            address: row.address,
+            item: item.as_bytes().to_vec(),
+            message: None,
+        };
+        let exit = row.provider;
+        self.people.contacts.insert(contact, Contact::new(row, session));
+        self.people.pending.remove(&id);
+        self.batch.delete(Table::Pending, id.key());
+        self.save_mailbox();
+        self.save_contact(contact);
+        // A full outbox keeps the contact: the greeting is what gets lost, and its repeat too.
+        let _ = self.push(now, exit, job, std::time::Duration::ZERO);
+        self.show(Event::Added {
+            contact: pending.name,
+        });
+    }
+
+    /// A body with what every item carries beside it.
+    pub(super) fn plaintext(&self, body: &Body) -> Plaintext {
+        Plaintext {
+            device: 0,
+            consensus: self.follower.hash(),
+            body: body.encode(),
+        }
+    }
+
+    /// Gives up on somebody's invitation and says so.
+    pub(super) fn fail_pending(&mut self, id: PendingId, reason: &str) {
+        let Some(pending) = self.people.pending.remove(&id) else {
+            return;
+        };
+        self.batch.delete(Table::Pending, id.key());
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.retain(|waiter| {
+            let ours = matches!(&waiter.wish, Wish::Added { pending, .. } if *pending == id);
+            if ours {
+                self.answer(waiter.tag, Err(RpcError::new(1, reason)));
+            }
+            !ours
+        });
+        self.waiters = waiters;
+        self.show(Event::AddFailed {
+            contact: pending.name,
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Requests that were repeated as often as may be: the person is told.
+    pub(super) fn give_up(&mut self, now: Now) {
+        for entry in self.outbox.given_up(now.instant) {
+            self.save_request(now, entry.id);
+            self.given_up(entry);
+        }
+    }
+
+    fn given_up(&mut self, entry: Entry) {
+        match entry.job {
+            Job::Put {
+                message: Some(id), ..
+            } => {
+                if let Some(row) = self.people.messages.get_mut(&id) {
+                    row.state = MessageState::Failed;
+                    let row = row.clone();
+                    self.save(Table::Message, id.key(), &row);
+                    self.show(Event::State {
+                        message: id,
+                        state: MessageState::Failed,
+                    });
+                }
+            }
+            Job::Fetch { pending } => {
+                self.fail_pending(pending, "the invitation's provider does not answer");
+            }
+            Job::Doc { .. } => self.rumour = None,
+            // Upkeep queues these again as long as they are needed.
+            Job::Put { .. }
+            | Job::Create
+            | Job::Add { .. }
+            | Job::Revoke { .. }
+            | Job::Publish { .. } => {}
+        }
+    }
+
+    fn on_header_chunk(
+        &mut self,
+        now: Now,
+        hash: ConsensusHash,
+        chunk: u32,
+        count: u32,
+        data: &[u8],
+    ) {
+        let Some(rumour) = self.rumour.as_mut().filter(|r| r.hash == hash) else {
+            return;
+        };
+        rumour.bytes.extend_from_slice(data);
+        let next = chunk.saturating_add(1);
+        if next < count.min(HEADER_CHUNKS_MAX) {
+            let exit: NodeId = rumour.provider;
+            let job = Job::Doc { hash, chunk: next };
+            let _ = self.push(now, exit, job, std::time::Duration::ZERO);
+            return;
+        }
+        let bytes = std::mem::take(&mut rumour.bytes);
+        self.rumour = None;
+        if let Some(signed) = without_padding(&bytes) {
+            // Only proof of two documents for one epoch has a consequence, and `judge` keeps it.
+            let _ = self.judge(signed);
+        }
+    }
+}
+
+/// Header and signatures without the zeros that fill the last chunk: the count of signatures
+/// stands after the header.
+fn without_padding(bytes: &[u8]) -> Option<&[u8]> {
+    let count = usize::from(*bytes.get(HEADER_BYTES)?);
+    let length = HEADER_BYTES
+        .saturating_add(1)
+        .saturating_add(count.saturating_mul(SIGNATURE_BYTES));
+    bytes.get(..length)
+}

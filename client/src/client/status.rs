@@ -1,0 +1,143 @@
+//! How things stand, said openly.
+
+use whist_link::RECORD_BYTES;
+use whist_netdoc::{Consensus, PROFILES};
+use whist_types::{Layer, Now};
+
+use crate::account::family_of;
+use crate::api::{ContactInfo, Status};
+use crate::client::Client;
+use crate::limits::{CROWD_PACKETS_MIN, CROWD_SESSIONS_MIN};
+
+const SECONDS_PER_MONTH: f64 = 30.0 * 24.0 * 3_600.0;
+
+impl Client {
+    pub(super) fn contact_list(&self, now: Now) -> Vec<ContactInfo> {
+        let consensus = self.usable(now);
+        let family = |id| family_of(consensus.as_deref()?, &id);
+        let own = self.account.entry.and_then(family);
+        let mut list: Vec<ContactInfo> = self
+            .people
+            .contacts
+            .iter()
+            .map(|(id, contact)| ContactInfo {
+                name: contact.row.name.clone(),
+                fingerprint: contact.peer().fingerprint().to_string(),
+                not_safe: contact.row.not_safe,
+                unread: self.inbox.values().filter(|r| r.contact == *id).count(),
+                shares_entry_family: own.is_some() && family(contact.row.provider) == own,
+            })
+            .collect();
+        list.sort_by(|a, b| a.name.cmp(&b.name));
+        list
+    }
+
+    /// How things stand.
+    pub fn status(&self, now: Now) -> Status {
+        let consensus = self.usable(now);
+        let nodes = consensus.as_deref().map_or([0, 0], |c| {
+            let providers = c.providers().len();
+            [c.nodes().len().saturating_sub(providers), providers]
+        });
+        let ready = |i: &&crate::contacts::InvitationRow| i.published && i.given.is_none();
+        let loss = self.losses.overall();
+        Status {
+            online: self.emission.is_running(),
+            epoch: consensus.as_deref().map(|c| c.epoch().number()),
+            consensus: consensus.as_deref().map(|c| c.hash().to_string()),
+            nodes,
+            profile: PROFILES
+                .get(usize::from(self.account.profile))
+                .copied()
+                .unwrap_or("standard"),
+            entry: self.account.entry.map(|id| id.to_string()),
+            mailbox_provider: self.mailbox.as_ref().map(|m| m.provider().to_string()),
+            mailbox: self.mailbox.as_ref().is_some_and(|m| m.is_created()),
+            contacts: self.people.contacts.len(),
+            unread: self.inbox.len(),
+            outbox: self.outbox.len(),
+            invitations_ready: self.people.invitations.values().filter(ready).count(),
+            warnings: self.warnings(now, consensus.as_deref()),
+            loss: loss.loss(),
+            loss_alarm: loss.alarm,
+            bytes_per_month: self.bytes_per_month(),
+            stats: self.stats(),
+        }
+    }
+
+    fn bytes_per_month(&self) -> u64 {
+        let parameters = self.parameters();
+        let frames = parameters.rate_per_s(self.account.profile)
+            + parameters.slots_per_s(self.account.profile);
+        let record = f64::from(u32::try_from(RECORD_BYTES).unwrap_or(u32::MAX));
+        let bytes = frames * record * SECONDS_PER_MONTH;
+        // Through a duration, whose conversion is checked: a float has no checked one to integers.
+        std::time::Duration::try_from_secs_f64(bytes).map_or(u64::MAX, |d| d.as_secs())
+    }
+
+    fn warnings(&self, now: Now, consensus: Option<&Consensus>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut warn = |text: String| warnings.push(text);
+        if let Some(seconds) = self.skew_s {
+            let way = if seconds > 0 { "ahead of" } else { "behind" };
+            let by = seconds.unsigned_abs();
+            warn(format!(
+                "the clock is {by} s {way} the entry provider's: set it right"
+            ));
+        }
+        if let Some(evidence) = self.follower.evidence() {
+            let epoch = evidence.epoch;
+            warn(format!("the authorities signed two documents for epoch {epoch}"));
+        }
+        match consensus {
+            None if self.follower.newest().is_some() => {
+                warn("the consensus is too old: nothing is sent until a newer one comes".into());
+            }
+            None => warn("no consensus yet: nothing is sent".into()),
+            Some(consensus) => self.crowd_warnings(consensus, &mut warn),
+        }
+        if self.losses.overall().alarm {
+            warn("more packets are lost than chance explains".into());
+        }
+        for contact in self.contact_list(now) {
+            if contact.not_safe {
+                warn(format!(
+                    "{}'s invitation was used twice: compare fingerprints",
+                    contact.name
+                ));
+            }
+            if contact.shares_entry_family {
+                warn(format!(
+                    "{}'s mailbox is hosted by the operators of your entry provider",
+                    contact.name
+                ));
+            }
+        }
+        warnings
+    }
+
+    fn crowd_warnings(&self, consensus: &Consensus, warn: &mut impl FnMut(String)) {
+        let parameters = consensus.parameters();
+        let thin = (0..parameters.layers).filter(|layer| {
+            let mixes = consensus.mixes(Layer::new(*layer));
+            let load: f64 = mixes.iter().map(|m| f64::from(m.load)).sum();
+            let count = f64::from(u32::try_from(mixes.len()).unwrap_or(u32::MAX));
+            load < CROWD_PACKETS_MIN * count
+        });
+        if thin.count() > 0 {
+            warn("the crowd is small: fewer than 5 packets are expected in a mix".into());
+        }
+        let sessions = consensus
+            .providers()
+            .iter()
+            .fold(0_u64, |sum, p| sum.saturating_add(u64::from(p.load)));
+        if sessions < CROWD_SESSIONS_MIN {
+            warn("the crowd is small: fewer than 100 sessions are on line".into());
+        }
+        if let Some(mailbox) = &self.mailbox
+            && consensus.node(&mailbox.provider()).is_none()
+        {
+            warn("the mailbox's provider has left the network".into());
+        }
+    }
+}

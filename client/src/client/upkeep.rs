@@ -1,0 +1,241 @@
+//! What must be there: a guard, a mailbox, spare addresses, invitations published ahead.
+
+use std::time::Duration;
+
+use whist_netdoc::Consensus;
+use whist_ratchet::{PrekeySecrets, seal_bundle};
+use whist_timing::exponential;
+use whist_types::{ConsensusHash, Epoch, Family, Instant, NodeId, Now, Wall};
+
+use crate::account::{family_of, pick_provider};
+use crate::api::Event;
+use crate::client::Client;
+use crate::contacts::InvitationRow;
+use crate::ids::InvitationId;
+use crate::limits::{
+    INVITATION_LIFE, INVITATIONS_AHEAD, INVITATIONS_LOW, INVITATIONS_MAX, SPARE_ADDRESSES,
+    SPARE_LOW,
+};
+use crate::mailbox::{Mailbox, Use};
+use crate::outbox::Job;
+use crate::rows::Table;
+
+/// A consensus that somebody named and that we do not hold: asked for one at a time, one an epoch,
+/// in the send class, never at once (protocol.md §6).
+pub(super) struct Rumour {
+    pub(super) hash: ConsensusHash,
+    pub(super) provider: NodeId,
+    pub(super) bytes: Vec<u8>,
+    epoch: Epoch,
+    due: Instant,
+    asked: bool,
+}
+
+impl Client {
+    pub(super) fn upkeep(&mut self, now: Now) {
+        let consensus = self.usable(now);
+        if let Some(consensus) = &consensus {
+            self.stale = false;
+            self.keep_guard(consensus);
+            self.keep_mailbox(now, consensus);
+            self.keep_invitations(now, consensus);
+            self.chase_rumour(now);
+        } else if self.follower.newest().is_some() && !self.stale {
+            self.stale = true;
+            self.show(Event::Stale);
+        }
+        self.choose_peer(now);
+    }
+
+    /// Picks the guard once, at random by weight; again only when it is gone from the consensus.
+    fn keep_guard(&mut self, consensus: &Consensus) {
+        let listed = self
+            .account
+            .entry
+            .is_some_and(|id| consensus.node(&id).is_some());
+        if listed {
+            return;
+        }
+        if let Ok(id) = pick_provider(consensus, &mut self.rng, &[], 0) {
+            self.account.entry = Some(id);
+            let row = self.account.row();
+            self.batch.put(Table::Account, Vec::new(), row);
+        }
+    }
+
+    fn waits(&self, job: fn(&Job) -> bool) -> bool {
+        self.outbox.entries().any(|entry| job(&entry.job))
+    }
+
+    fn keep_mailbox(&mut self, now: Now, consensus: &Consensus) {
+        if self.mailbox.is_none() {
+            let avoid = self.families(consensus, [self.account.entry]);
+            let Ok(provider) = pick_provider(consensus, &mut self.rng, &avoid, avoid.len()) else {
+                return;
+            };
+            self.mailbox = Some(Mailbox::new(provider, &mut self.rng));
+            self.save_mailbox();
+        }
+        let creating = self.waits(|job| matches!(job, Job::Create));
+        let adding = self.waits(|job| matches!(job, Job::Add { .. }));
+        let Some(mailbox) = &mut self.mailbox else {
+            return;
+        };
+        let provider = mailbox.provider();
+        if !mailbox.is_created() {
+            if !creating {
+                // Full only if the outbox is: then it is tried again later.
+                let _ = self.push(now, provider, Job::Create, Duration::ZERO);
+            }
+        } else if mailbox.spare() < SPARE_LOW && !adding {
+            let salts = mailbox.grow(SPARE_ADDRESSES, &mut self.rng);
+            self.save_mailbox();
+            let wait = self.rare_wait(now);
+            let _ = self.push(now, provider, Job::Add { salts }, wait);
+        }
+    }
+
+    fn families<const N: usize>(
+        &self,
+        consensus: &Consensus,
+        ids: [Option<NodeId>; N],
+    ) -> Vec<Family> {
+        ids.into_iter()
+            .flatten()
+            .filter_map(|id| family_of(consensus, &id))
+            .collect()
+    }
+
+    /// Keeps invitations published ahead, in batches, so that giving one out sends nothing.
+    fn keep_invitations(&mut self, now: Now, consensus: &Consensus) {
+        self.expire_invitations(now);
+        let ready = self.people.invitations.values();
+        let ready = ready.filter(|i| i.given.is_none()).count();
+        if ready <= INVITATIONS_LOW && self.people.invitations.len() < INVITATIONS_MAX {
+            let wait = self.rare_wait(now);
+            for _ in ready..INVITATIONS_AHEAD {
+                self.prepare_invitation(now, consensus, wait);
+            }
+        }
+        let unpublished: Vec<(InvitationId, NodeId)> = self
+            .people
+            .invitations
+            .iter()
+            .filter(|(_, i)| !i.published)
+            .map(|(id, i)| (*id, i.provider))
+            .collect();
+        for (invitation, provider) in unpublished {
+            let job = Job::Publish { invitation };
+            if !self.outbox.entries().any(|entry| entry.job == job) {
+                let _ = self.push(now, provider, job, Duration::ZERO);
+            }
+        }
+    }
+
+    fn prepare_invitation(&mut self, now: Now, consensus: &Consensus, wait: Duration) {
+        let Some(home) = self.mailbox.as_ref().map(Mailbox::provider) else {
+            return;
+        };
+        let mut avoid = self.families(consensus, [self.account.entry, Some(home)]);
+        let needed = avoid.len();
+        let others = self.people.invitations.values();
+        avoid.extend(others.filter_map(|i| family_of(consensus, &i.provider)));
+        let Ok(provider) = pick_provider(consensus, &mut self.rng, &avoid, needed) else {
+            return;
+        };
+        let id = self.people.next_invitation();
+        let identity = self.identity();
+        let Some(mailbox) = &mut self.mailbox else {
+            return;
+        };
+        let Some(address) = mailbox.allot(Use::Invitation(id)) else {
+            return;
+        };
+        let (prekeys, bundle) = PrekeySecrets::generate(&identity, home, address, &mut self.rng);
+        let row = InvitationRow {
+            key: *bundle.invitation_key().expose(),
+            prekeys: prekeys.to_bytes().to_vec(),
+            blob: seal_bundle(&bundle).to_vec(),
+            provider,
+            address,
+            published: false,
+            given: None,
+            made_ms: now.wall.as_millis(),
+        };
+        self.save(Table::Invitation, id.key(), &row);
+        self.people.invitations.insert(id, row);
+        self.save_mailbox();
+        let job = Job::Publish { invitation: id };
+        let _ = self.push(now, provider, job, wait);
+    }
+
+    /// Forgets invitations whose drops have died unused, and takes their addresses back.
+    fn expire_invitations(&mut self, now: Now) {
+        let dead = |made_ms: u64| now.wall.since(Wall::from_millis(made_ms)) > INVITATION_LIFE;
+        let old: Vec<InvitationId> = self
+            .people
+            .invitations
+            .iter()
+            .filter(|(_, i)| dead(i.made_ms))
+            .map(|(id, _)| *id)
+            .collect();
+        let mut addresses = Vec::new();
+        for id in old {
+            if let Some(row) = self.people.invitations.remove(&id) {
+                self.batch.delete(Table::Invitation, id.key());
+                if let Some(mailbox) = &mut self.mailbox {
+                    mailbox.forget(&row.address);
+                }
+                addresses.push(row.address);
+            }
+        }
+        let Some(provider) = self.mailbox.as_ref().map(Mailbox::provider) else {
+            return;
+        };
+        for gone in addresses.chunks(SPARE_ADDRESSES) {
+            self.save_mailbox();
+            let wait = self.rare_wait(now);
+            let addresses = gone.to_vec();
+            let _ = self.push(now, provider, Job::Revoke { addresses }, wait);
+        }
+    }
+
+    /// Somebody named this consensus. Nothing happens on the own link: if it stays unknown, its
+    /// header is asked for later, through the network.
+    pub(super) fn heard_of(&mut self, now: Now, hash: ConsensusHash, provider: NodeId) {
+        if hash.is_zero() || self.rumour.is_some() || self.follower.by_hash(&hash).is_some() {
+            return;
+        }
+        let mean = self.parameters().rare_mean();
+        let wait = exponential(mean, &mut self.rng);
+        self.rumour = Some(Rumour {
+            hash,
+            provider,
+            bytes: Vec::new(),
+            epoch: self.network.schedule.epoch_at(now.wall),
+            due: now.instant.after(wait),
+            asked: false,
+        });
+    }
+
+    fn chase_rumour(&mut self, now: Now) {
+        let Some(rumour) = &mut self.rumour else {
+            return;
+        };
+        let known = self.follower.by_hash(&rumour.hash).is_some();
+        let over = self.network.schedule.epoch_at(now.wall) > rumour.epoch;
+        if rumour.asked {
+            // One an epoch: the next rumour is heard when this one's epoch is over.
+            if over && !self.outbox.entries().any(|e| matches!(e.job, Job::Doc { .. })) {
+                self.rumour = None;
+            }
+        } else if known {
+            self.rumour = None;
+        } else if rumour.due <= now.instant {
+            rumour.asked = true;
+            let (exit, hash) = (rumour.provider, rumour.hash);
+            let job = Job::Doc { hash, chunk: 0 };
+            let _ = self.push(now, exit, job, Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Every limit of the client, with the reason for its number.
+
+use std::time::Duration;
+
+// From the specification (protocol.md and parameters.md).
+
+/// Bytes of an item as it stands in a mailbox.
+pub const ITEM_BYTES: usize = 1_536;
+/// Spare addresses registered when a mailbox is made, and after each refill.
+pub const SPARE_ADDRESSES: usize = 32;
+/// Invitations whose drops are published ahead.
+pub const INVITATIONS_AHEAD: usize = 4;
+/// Rare commands wait once the client is older than this.
+pub const RARE_AFTER: Duration = Duration::from_secs(30 * 60);
+/// A request is repeated at most this often.
+pub const REPEATS_MAX: u32 = 6;
+/// The quantile of the round trip after which a request counts as unanswered.
+pub const ROUND_TRIP_QUANTILE: f64 = 0.999;
+/// A provider's clock that differs by more than this is told to the person.
+pub const SKEW_MAX: Duration = Duration::from_secs(60);
+/// A warning is given when fewer packets than this are expected in a mix.
+pub const CROWD_PACKETS_MIN: f64 = 5.0;
+/// A warning is given when fewer sessions than this share the profile.
+pub const CROWD_SESSIONS_MIN: u64 = 100;
+/// Numbers above `acked` that a `GET` can speak of: its maps have 512 bits.
+pub const NUMBERS_AHEAD: u64 = 512;
+/// Least memory of the passphrase's key derivation: 64 MiB.
+pub const ARGON2_MEMORY_KIB_MIN: u32 = 64 * 1_024;
+
+// Our choices.
+
+/// A vault that asks for more than 4 GiB was not made by us.
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 4 * 1_024 * 1_024;
+/// Passes that a slow guesser would need at most; keeps a forged header from hanging the start.
+pub const ARGON2_PASSES_MAX: u32 = 64;
+/// Lanes: one, so that the cost is the same on every machine.
+pub const ARGON2_LANES: u32 = 1;
+/// A tick that is later than this (the machine slept) is skipped: two packets of a fast profile
+/// are closer than that, so no burst can be seen.
+pub const TICK_LATE_MAX: Duration = Duration::from_millis(250);
+/// Requests that may wait: at one a second more than a day's worth of patience.
+pub const OUTBOX_MAX: usize = 16_384;
+/// Outstanding reply blocks: a day of the fastest profile's 99.9 % round trips is far below.
+pub const SURBS_MAX: usize = 8_192;
+/// A reply block is forgotten after this many round-trip quantiles: later replies are repeats.
+pub const SURB_LIFE_QUANTILES: u32 = 8;
+/// Slots of the downlink within which 99.9 % of replies leave: a queue at half its capacity with
+/// fixed slots passes that quantile below eight.
+pub const DOWNLINK_SLOTS: u32 = 8;
+/// Allowance for the links of a round trip, three quarters of a second for eight of them.
+pub const LINKS_ALLOWANCE: Duration = Duration::from_millis(750);
+/// Contacts of one client.
+pub const CONTACTS_MAX: usize = 4_096;
+/// Longest name of a contact in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Longest text in bytes; it goes in fragments.
+pub const TEXT_BYTES_MAX: usize = 64 * 1_024;
+/// Texts of one contact that wait for an earlier one.
+pub const TEXTS_AHEAD_MAX: u64 = 512;
+/// Items kept of an address whose first item has not come.
+pub const EARLY_ITEMS_MAX: usize = 64;
+/// Texts that wait to be read; the oldest item stays at the provider beyond that.
+pub const INBOX_MAX: usize = 16_384;
+/// Sent texts whose state is kept.
+pub const MESSAGES_MAX: usize = 4_096;
+/// Commands that may wait for an answer (`invite`, `receive --wait`).
+pub const WAITERS_MAX: usize = 256;
+/// Invitations prepared and given out that are kept.
+pub const INVITATIONS_MAX: usize = 256;
+/// Spare addresses at which more are registered.
+pub const SPARE_LOW: usize = 8;
+/// Prepared invitations at which more are published.
+pub const INVITATIONS_LOW: usize = 1;
+/// Chunks of a document blob that a provider may send (a consensus of 4,000 nodes fits).
+pub const DOCUMENT_PARTS_MAX: u16 = 2_048;
+/// One line of the socket: a text of the greatest size, escaped.
+pub const RPC_LINE_BYTES_MAX: usize = 512 * 1_024;
+/// Connections to the socket at once.
+pub const RPC_CONNECTIONS_MAX: usize = 32;
+
+const _: () = assert!(NUMBERS_AHEAD == 64 * 8);
+const _: () = assert!(SPARE_LOW < SPARE_ADDRESSES && INVITATIONS_LOW < INVITATIONS_AHEAD);
+/// A bootstrap provider that brought no document for this long is left for another one.
+pub const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(30);
+/// Packets whose fate the loss figures remember.
+pub const LOSS_WINDOW: usize = 2_000;
+/// Packets that are under way at most: ten minutes of the fastest profile.
+pub const LOSS_PENDING_MAX: usize = 2_400;
+/// Requests that a send tick tries before it sends cover instead: those whose provider is not
+/// listed or not reachable are passed over.
+pub const CANDIDATES_MAX: usize = 8;
+/// Texts that one `receive` hands out.
+pub const RECEIVE_MAX: usize = 256;
+/// Longest wait that a command may ask for.
+pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Chunks of a header with signatures: 26 kB in pieces of 1,900 B.
+pub const HEADER_CHUNKS_MAX: u32 = 16;
+/// An invitation that was not used dies with its drop after this (protocol.md §3).
+pub const INVITATION_LIFE: Duration = Duration::from_secs(14 * 24 * 3_600);

@@ -1,0 +1,219 @@
+//! What the client keeps, as rows: the form in which the vault stores it and the core writes it.
+
+use std::collections::BTreeMap;
+
+/// The kinds of rows. The numbers are on disk: never reuse one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// One row: profile, network, guard, counters.
+    Account = 1,
+    /// By number: name, addresses, message counters, state of safety.
+    Contact = 2,
+    /// By contact number: the ratchet's state.
+    Session = 3,
+    /// By request number: what waits to be sent or to be answered.
+    Outbox = 4,
+    /// By message number: what the person sent, and how far it has come.
+    Message = 5,
+    /// By contact, direction and place: pieces of texts that are not whole yet.
+    Fragment = 6,
+    /// By arrival number: texts that wait to be read.
+    Inbox = 7,
+    /// By arrival number: texts that were read.
+    History = 8,
+    /// One row: the mailbox's key, provider and addresses.
+    Mailbox = 9,
+    /// By number: invitations published ahead, and those given out.
+    Invitation = 10,
+    /// By number: invitations of others that wait to be opened.
+    Pending = 11,
+    /// By address and arrival: items that overtook the first one of their contact.
+    Early = 12,
+    /// One row: the followed consensus documents.
+    Documents = 13,
+    /// One row: numbers of items that are done with.
+    Numbers = 14,
+}
+
+impl Table {
+    /// Every table.
+    pub const ALL: [Self; 14] = [
+        Self::Account,
+        Self::Contact,
+        Self::Session,
+        Self::Outbox,
+        Self::Message,
+        Self::Fragment,
+        Self::Inbox,
+        Self::History,
+        Self::Mailbox,
+        Self::Invitation,
+        Self::Pending,
+        Self::Early,
+        Self::Documents,
+        Self::Numbers,
+    ];
+
+    /// Its number on disk.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Account => 1,
+            Self::Contact => 2,
+            Self::Session => 3,
+            Self::Outbox => 4,
+            Self::Message => 5,
+            Self::Fragment => 6,
+            Self::Inbox => 7,
+            Self::History => 8,
+            Self::Mailbox => 9,
+            Self::Invitation => 10,
+            Self::Pending => 11,
+            Self::Early => 12,
+            Self::Documents => 13,
+            Self::Numbers => 14,
+        }
+    }
+
+    /// The table with this number on disk.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|table| table.number() == number)
+    }
+}
+
+/// The name of a row: its table and its key there.
+pub type RowName = (Table, Vec<u8>);
+
+/// Rows in memory: what the vault held when it was opened. Also the whole store of a client in
+/// the simulator, where it is what a crash leaves.
+#[derive(Default, Clone, PartialEq, Eq)]
+pub struct Rows {
+    rows: BTreeMap<RowName, Vec<u8>>,
+}
+
+impl Rows {
+    /// No rows.
+    pub const fn new() -> Self {
+        Self {
+            rows: BTreeMap::new(),
+        }
+    }
+
+    /// Adds or replaces a row.
+    pub fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.rows.insert((table, key), value);
+    }
+
+    /// The row of that name.
+    pub fn find(&self, table: Table, key: &[u8]) -> Option<&[u8]> {
+        self.rows
+            .get(&(table, key.to_vec()))
+            .map(Vec::as_slice)
+    }
+
+    /// The rows of a table in the order of their keys.
+    pub fn of(&self, table: Table) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.rows
+            .range((table, Vec::new())..)
+            .take_while(move |((t, _), _)| *t == table)
+            .map(|((_, key), value)| (key.as_slice(), value.as_slice()))
+    }
+
+    /// Makes a batch's changes, all of them.
+    pub fn apply(&mut self, batch: &Batch) {
+        for (name, change) in &batch.changes {
+            match change {
+                Some(value) => self.rows.insert(name.clone(), value.clone()),
+                None => self.rows.remove(name),
+            };
+        }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rows({})", self.rows.len())
+    }
+}
+
+/// Changes that become durable together or not at all. The last change of a row wins.
+#[derive(Default, Clone, PartialEq, Eq)]
+pub struct Batch {
+    changes: BTreeMap<RowName, Option<Vec<u8>>>,
+}
+
+impl Batch {
+    /// No change.
+    pub const fn new() -> Self {
+        Self {
+            changes: BTreeMap::new(),
+        }
+    }
+
+    /// Adds or replaces a row.
+    pub fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.changes.insert((table, key), Some(value));
+    }
+
+    /// Removes a row, if it is there.
+    pub fn delete(&mut self, table: Table, key: Vec<u8>) {
+        self.changes.insert((table, key), None);
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The changes: a value to write, or none to delete.
+    pub fn changes(&self) -> impl Iterator<Item = (Table, &[u8], Option<&[u8]>)> {
+        self.changes
+            .iter()
+            .map(|((table, key), value)| (*table, key.as_slice(), value.as_deref()))
+    }
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batch({})", self.changes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_found_by_its_number_and_no_two_share_one() {
+        for table in Table::ALL {
+            assert_eq!(Table::from_number(table.number()), Some(table));
+        }
+        assert_eq!(Table::from_number(0), None);
+    }
+
+    #[test]
+    fn a_batch_changes_only_the_rows_that_it_names() {
+        let mut rows = Rows::new();
+        rows.put(Table::Contact, vec![1], vec![1]);
+        rows.put(Table::Session, vec![1], vec![2]);
+        let mut batch = Batch::new();
+        batch.put(Table::Contact, vec![2], vec![3]);
+        batch.delete(Table::Session, vec![1]);
+        rows.apply(&batch);
+        assert_eq!(rows.of(Table::Contact).count(), 2);
+        assert_eq!(rows.of(Table::Session).count(), 0);
+        assert_eq!(rows.find(Table::Contact, &[1]), Some([1].as_slice()));
+    }
+}
