@@ -140,8 +140,8 @@ mod tests {
     #[test]
     fn the_request_path_takes_anything() {
         let mut rng = Rng::seed_from_u64(7);
-        for round in 0..3_000_u32 {
-            let mut data = vec![0; 1 + round as usize % 2_049];
+        for round in 0..3_000 {
+            let mut data = vec![0; 1 + round % 2_049];
             rng.fill_bytes(&mut data);
             requests(&data);
         }

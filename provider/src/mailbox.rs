@@ -307,10 +307,10 @@ impl<S: Store> Desk<S> {
         }
         write_mailbox(&mut batch, mailbox, shelf, today);
         let moved = self.commit(&batch);
-        if self.check(moved).is_some() {
-            if let Some((_, shelf)) = self.shelves.get_mut(mailbox) {
-                shelf.day = today;
-            }
+        if self.check(moved).is_some()
+            && let Some((_, shelf)) = self.shelves.get_mut(mailbox)
+        {
+            shelf.day = today;
         }
         Ok(())
     }

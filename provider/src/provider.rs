@@ -126,7 +126,12 @@ pub struct Provider<S, M, K> {
     pub(crate) faults_told: u64,
     pub(crate) epoch: Option<Epoch>,
     pub(crate) streams: u32,
+    /// For whatever the wire can show: nothing that depends on traffic draws from it.
     pub(crate) rng: Rng,
+    /// For the padding of replies.
+    pub(crate) padding: Rng,
+    /// Keys the times of documents.
+    pub(crate) documents: Secret<32>,
     /// Until when what is held may leave.
     pub(crate) draining: Option<Instant>,
     drained: bool,
@@ -158,10 +163,8 @@ where
     ) -> Result<Self, ProviderError> {
         let schedule = *follower.trusted().schedule();
         check_table(&config, &schedule)?;
-        let mut rng = Rng::from_seed(blake3::derive_key(
-            "whist 2026 provider rng v1",
-            seed.expose(),
-        ));
+        let derive = |label| blake3::derive_key(label, seed.expose());
+        let mut rng = Rng::from_seed(derive("whist 2026 provider rng v1"));
         let identity = IdentitySecret::from_seed(&config.identity);
         let keys = EpochKeys::new(regions, keys, schedule, config.table_tags, now)?;
         let rules = Rules::new(&whist_netdoc::Parameters::default(), config.store_rows);
@@ -185,6 +188,8 @@ where
             epoch: None,
             streams: 0,
             rng,
+            padding: Rng::from_seed(derive("whist 2026 provider padding v1")),
+            documents: Secret::new(derive("whist 2026 provider documents v1")),
             draining: None,
             drained: false,
             boundary: Instant::ZERO,

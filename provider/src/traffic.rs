@@ -1,6 +1,7 @@
 //! Frames: what comes from clients and mixes, and what leaves for them.
 
 use std::ops::DerefMut;
+use std::time::Duration;
 
 use whist_link::{Frame, Hello, LinkId, Part, Reply, split_padded};
 use whist_packet::request::encode_reply;
@@ -217,7 +218,7 @@ where
                 self.counters.drop(Drop::UnknownFirstHop);
                 continue;
             }
-            let payload = encode_reply(&self.follower.hash(), &body, &mut self.rng);
+            let payload = encode_reply(&self.follower.hash(), &body, &mut self.padding);
             match surb.reply(&payload) {
                 Ok((first, packet)) => {
                     if self.send(&first, packet) {
@@ -266,17 +267,24 @@ where
         });
     }
 
-    /// Draws the time of a session's document in this epoch. One whose time has passed already
-    /// comes in the next epoch; after `HELLO` there was one.
+    /// Draws the time of a session's document in this epoch, from session and epoch alone, so that
+    /// no traffic moves it. One whose time has passed already comes in the next epoch; after
+    /// `HELLO` there was one.
     pub(crate) fn schedule_document(&mut self, now: Now, link: LinkId) {
         let epoch = self.schedule.epoch_at(now.wall);
-        let drawn = rand_core::Rng::next_u64(&mut self.rng);
-        let offset = drawn.checked_rem(self.schedule.epoch_ms).unwrap_or(0);
-        let offset = std::time::Duration::from_millis(offset);
-        let at = self.schedule.start(epoch).after(offset);
-        if at > now.wall {
-            let at = now.instant_of(at);
-            self.entry.with(link, |s| s.schedule_document(at));
-        }
+        let (key, schedule) = (&self.documents, &self.schedule);
+        self.entry.with(link, |session| {
+            let mut hasher = blake3::Hasher::new_keyed(key.expose());
+            hasher.update(session.address.as_bytes());
+            hasher.update(&epoch.number().to_be_bytes());
+            let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+            let drawn = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+            // Of an hour in milliseconds, the bias is below 2^-42.
+            let offset = drawn.checked_rem(schedule.epoch_ms).unwrap_or(0);
+            let at = schedule.start(epoch).after(Duration::from_millis(offset));
+            if at > now.wall {
+                session.schedule_document(now.instant_of(at));
+            }
+        });
     }
 }

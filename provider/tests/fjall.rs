@@ -9,7 +9,9 @@
     missing_docs
 )]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -211,4 +213,58 @@ fn a_desk_over_it_keeps_what_it_stored() {
         store.syncer().sync().unwrap();
         at.wall = Wall::from_secs(at.wall.as_secs() + 86_400);
     }
+}
+
+/// Stores items until it is killed, and says which are durable.
+#[test]
+#[ignore = "run by the test below, in a process of its own"]
+fn a_process_to_kill() {
+    let Ok(folder) = std::env::var("WHIST_TEST_FOLDER") else {
+        return;
+    };
+    let mut store = open(Path::new(&folder));
+    store.begin(Day::new(5)).unwrap();
+    let sync = store.syncer();
+    let first = store.count(Table::Item).unwrap();
+    for n in first..first + 1_000_000 {
+        put(&mut store, item(5, 1, n), &[n as u8; 1536]);
+        sync.sync().unwrap();
+        println!("stored {n}");
+    }
+}
+
+#[test]
+fn what_was_said_to_be_stored_is_there_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stored = 0_u64;
+    for round in 0..5 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_process_to_kill", "--ignored", "--nocapture"])
+            .env("WHIST_TEST_FOLDER", folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let wanted = 20 + 7 * round;
+        let mut told = 0;
+        for line in lines.map_while(Result::ok) {
+            if let Some((_, number)) = line.rsplit_once("stored ") {
+                stored = number.parse::<u64>().unwrap() + 1;
+                told += 1;
+                if told == wanted {
+                    child.kill().unwrap();
+                }
+            }
+        }
+        child.wait().unwrap();
+        let store = open(folder.path());
+        let rows = store
+            .scan(Day::new(5), Table::Item, Owner::new([1; 32]))
+            .unwrap();
+        assert!(rows.len() as u64 >= stored, "{} of {stored}", rows.len());
+        for (n, (index, value)) in rows.iter().enumerate() {
+            assert_eq!((*index, value), (n as u64, &vec![n as u8; 1536]));
+        }
+    }
+    assert!(stored >= 100);
 }
