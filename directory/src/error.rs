@@ -45,11 +45,13 @@ pub enum Ignored {
     RefusedConsensus,
     /// Asked for a bundle while one is on its way.
     Busy,
+    /// A node that another authority admits and this one does not.
+    AdmittedElsewhere,
 }
 
 impl Ignored {
     /// All of them, for the counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::TooMany,
         Self::Unwanted,
@@ -63,6 +65,7 @@ impl Ignored {
         Self::Equivocates,
         Self::RefusedConsensus,
         Self::Busy,
+        Self::AdmittedElsewhere,
     ];
 
     /// The counter's label.
@@ -81,6 +84,7 @@ impl Ignored {
             Self::Equivocates => "equivocates",
             Self::RefusedConsensus => "refused_consensus",
             Self::Busy => "busy",
+            Self::AdmittedElsewhere => "admitted_elsewhere",
         }
     }
 

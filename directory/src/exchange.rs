@@ -121,9 +121,8 @@ impl Authority {
             return Err(Ignored::NotItsOwn);
         }
         if !self.admitted.contains(&descriptor.identity) {
-            // Another authority may admit more; a node is told by a closed link.
             return Err(if from_authority {
-                Ignored::OtherEpoch
+                Ignored::AdmittedElsewhere
             } else {
                 Ignored::NotAdmitted
             });

@@ -16,7 +16,7 @@ use whist_types::Now;
 use crate::cli::{AUTHORITY_KEY, LINK_KEY, PROGRAM, STATE_VERSION};
 use crate::config::{Config, admitted};
 use crate::metrics::Metrics;
-use crate::{Authority, Command, Effect, Event, Record, Saved, Setup};
+use crate::{Authority, Command, Effect, Error, Event, Record, Saved, Setup};
 
 /// A record on disk is refused above this: 8 bundles of the largest size.
 const RECORD_BYTES_MAX: u64 = 64 << 20;
@@ -42,8 +42,17 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         signed: read(Record::Signed)?,
         chain: read(Record::Chain)?,
     };
-    let authority = Authority::new(setup, &saved, &seed()?)
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let authority = Authority::new(setup, &saved, &seed()?).map_err(|error| match error {
+        // The parameters were checked before: what is refused is a record.
+        Error::Refused(why) => {
+            let folder = state.path().display();
+            Failure::new(
+                Exit::Refused,
+                format!("{folder}: a record does not check out: {why}"),
+            )
+        }
+        other => Failure::new(Exit::Usage, other.to_string()),
+    })?;
     let own = network.authorities.get(usize::from(authority.index()));
     if own.is_none_or(|own| own.link != identity.public()) {
         let text = "network.toml lists another link key for this authority";

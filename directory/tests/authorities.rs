@@ -150,6 +150,23 @@ fn an_authority_that_equivocates_after_it_agreed_is_not_counted_any_more() {
 }
 
 #[test]
+fn an_authority_that_signs_differently_to_two_halves_splits_nothing() {
+    let mut rig = Rig::new();
+    rig.kill(3);
+    rig.describe(1);
+    rig.run_to(wall(0, 590));
+    for (to, weight) in [(0, 10), (1, 11), (2, 12)] {
+        let end = rig.play_authority(3, to);
+        let forged = rig.forged(3, 1, weight);
+        rig.send_signature(end, &forged);
+    }
+    rig.run_to(wall(1, 0));
+    assert_eq!(rig.epochs(), [Some(1), Some(1), Some(1), None]);
+    let hashes: BTreeSet<_> = (0..3).map(|i| rig.newest(i).unwrap().hash()).collect();
+    assert_eq!(hashes.len(), 1);
+}
+
+#[test]
 fn a_signature_in_anothers_name_or_broken_closes_the_link() {
     let mut rig = Rig::new();
     rig.kill(2);

@@ -226,6 +226,9 @@ fn a_program_that_cannot_run_says_why_in_one_line() {
         2,
         "epoch_ms or key_window_ms is not that of network.toml",
     );
+    fs::write(folder.path("state-0/signed"), b"garbage").unwrap();
+    start(&configs[0], 8, "a record does not check out: malformed");
+    fs::remove_file(folder.path("state-0/signed")).unwrap();
     let public = folder.write("public.toml", &format!("metrics = \"0.0.0.0:1\"\n{text}"));
     start(&public, 8, "metrics are for loopback only");
     fs::write(folder.path("admit.toml"), "admit = [\"zz\"]\n").unwrap();

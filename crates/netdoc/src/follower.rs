@@ -170,8 +170,18 @@ impl Follower {
         self.held.last_key_value().map(|(_, newest)| newest)
     }
 
-    /// The consensus to use at `now`: the newest within its validity. None means: stop.
+    /// The consensus to use at `now`: the newest within its validity whose epoch has begun, or one
+    /// whose epoch is about to, if there is no other. None means: stop.
+    ///
+    /// One that has not begun is the second choice because it does not list the keys of the epoch
+    /// that has: with it alone, packets could not be made until its own begins.
     pub fn usable(&self, now: Wall) -> Option<&Arc<Consensus>> {
+        let current = self.trusted.schedule().epoch_at(now);
+        let begun = self.usable_ones(now).find(|held| held.epoch() <= current);
+        begun.or_else(|| self.usable_ones(now).next())
+    }
+
+    fn usable_ones(&self, now: Wall) -> impl Iterator<Item = &Arc<Consensus>> {
         self.held
             .values()
             .rev()
@@ -181,7 +191,7 @@ impl Follower {
                 let contradicted = |evidence: &Evidence| held.epoch() >= evidence.epoch;
                 !self.evidence.as_ref().is_some_and(contradicted)
             })
-            .find(|held| held.usable(now))
+            .filter(move |held| held.usable(now))
     }
 
     /// The consensus of an epoch, if held.

@@ -85,10 +85,14 @@ pub fn merkle_root<B: AsRef<[u8]>>(leaves: impl IntoIterator<Item = B>) -> TreeH
 }
 
 /// The range over the hashes of all headers so far, in the order of their epochs.
+///
+/// Keeps the hashes of all full subtrees (64 B a header), so that a provider proves an extension to
+/// each of its clients in O(log² n).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mmr {
     leaves: Vec<ConsensusHash>,
-    peaks: Peaks,
+    /// `levels[h][i]` is the hash over the leaves from `i·2ʰ` to `(i+1)·2ʰ`.
+    levels: Vec<Vec<TreeHash>>,
 }
 
 impl Mmr {
@@ -101,8 +105,19 @@ impl Mmr {
 
     /// Appends a header.
     pub fn push(&mut self, hash: ConsensusHash) {
-        self.peaks.push(leaf(hash.as_bytes()));
         self.leaves.push(hash);
+        let mut full = Some(leaf(hash.as_bytes()));
+        for level in &mut self.levels {
+            let Some(hash) = full else {
+                return;
+            };
+            level.push(hash);
+            full = match level.as_chunks::<2>() {
+                (pairs, []) => pairs.last().map(|[left, right]| node(left, right)),
+                _ => None,
+            };
+        }
+        self.levels.extend(full.map(|hash| vec![hash]));
     }
 
     /// Number of headers.
@@ -112,7 +127,7 @@ impl Mmr {
 
     /// The root, which binds the count.
     pub fn root(&self) -> TreeHash {
-        root(self.count(), self.peaks.bagged())
+        root(self.count(), self.over(0, self.leaves.len()))
     }
 
     /// The headers from the `from`-th on; none if there are fewer.
@@ -132,41 +147,51 @@ impl Mmr {
 
     /// Shows that the header at `index` is in the range of the first `count` headers.
     pub fn prove(&self, index: u64, count: u64) -> Option<InclusionProof> {
-        let leaves = self.leaves.get(..usize::try_from(count).ok()?)?;
-        let at = usize::try_from(index)
-            .ok()
-            .filter(|at| *at < leaves.len())?;
+        if index >= count || count > self.count() {
+            return None;
+        }
         let mut path = Vec::new();
-        prove_into(leaves, at, &mut path);
+        let (at, len) = (usize::try_from(index).ok()?, usize::try_from(count).ok()?);
+        self.climb_to(at, 0, len, &mut path)?;
         Some(InclusionProof { index, count, path })
     }
-}
 
-/// Hash of the subtree over `leaves` (not empty).
-fn subtree(leaves: &[ConsensusHash]) -> Option<TreeHash> {
-    let mut peaks = Peaks::default();
-    leaves
-        .iter()
-        .for_each(|hash| peaks.push(leaf(hash.as_bytes())));
-    peaks.bagged()
-}
-
-/// Siblings from the leaf upwards (RFC 6962 §2.1.1).
-fn prove_into(leaves: &[ConsensusHash], at: usize, path: &mut Vec<TreeHash>) {
-    let Some((left, right)) = leaves.split_at_checked(split(leaves.len())) else {
-        return;
-    };
-    if right.is_empty() {
-        return;
+    /// Hash over the `len` leaves from `from` on, where `from` is a multiple of the largest power
+    /// of two that is not above `len`; none over no leaves.
+    fn over(&self, from: usize, len: usize) -> Option<TreeHash> {
+        if len.is_power_of_two() {
+            let height = len.trailing_zeros();
+            let place = from.checked_shr(height)?;
+            let level = self.levels.get(usize::try_from(height).ok()?)?;
+            return level.get(place).copied();
+        }
+        let (left, right) = (split(len), len.checked_sub(split(len))?);
+        if left == 0 {
+            return None;
+        }
+        let left_hash = self.over(from, left)?;
+        Some(node(
+            &left_hash,
+            &self.over(from.checked_add(left)?, right)?,
+        ))
     }
-    let sibling = if at < left.len() {
-        prove_into(left, at, path);
-        subtree(right)
-    } else {
-        prove_into(right, at.saturating_sub(left.len()), path);
-        subtree(left)
-    };
-    path.extend(sibling);
+
+    /// Siblings from the leaf at `at` of this subtree upwards (RFC 6962 §2.1.1).
+    fn climb_to(&self, at: usize, from: usize, len: usize, path: &mut Vec<TreeHash>) -> Option<()> {
+        if len <= 1 {
+            return Some(());
+        }
+        let left = split(len);
+        let (middle, right) = (from.checked_add(left)?, len.checked_sub(left)?);
+        if at < left {
+            self.climb_to(at, from, left, path)?;
+            path.push(self.over(middle, right)?);
+        } else {
+            self.climb_to(at.checked_sub(left)?, middle, right, path)?;
+            path.push(self.over(from, left)?);
+        }
+        Some(())
+    }
 }
 
 /// The largest power of two below `len`; `len` itself where there is nothing to split.
