@@ -1,12 +1,12 @@
 //! Where requests are served: the store, the tickets of its commits, and the rules that hold for
 //! all commands. Mailboxes and drops are served in files of their own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rand_core::CryptoRng;
 use whist_netdoc::Parameters;
 use whist_packet::request::ReplyBody;
-use whist_types::{Instant, MailboxKey, Secret, Wall};
+use whist_types::{Instant, MailboxKey, Reader, Secret, Wall};
 
 use crate::limits;
 use crate::quota::{Quota, QuotaTable};
@@ -90,8 +90,10 @@ pub struct Desk<S> {
     pub(crate) quota: QuotaTable,
     pub(crate) shelves: HashMap<MailboxKey, (u64, Shelf)>,
     pub(crate) uses: u64,
-    /// Items, drops and mailboxes in the store.
-    pub(crate) rows: u64,
+    /// Items, drops and mailboxes in the store, by their day.
+    counts: BTreeMap<Day, u64>,
+    /// The day to which the store was turned last.
+    turned: Option<Day>,
     swept_hour: u32,
     faults: u64,
 }
@@ -110,11 +112,12 @@ impl<S: Store> Desk<S> {
             quota: QuotaTable::new(Secret::random(rng)),
             shelves: HashMap::new(),
             uses: 0,
-            rows: 0,
+            counts: BTreeMap::new(),
+            turned: None,
             swept_hour: 0,
             faults: 0,
         };
-        desk.rows = desk.count_rows()?;
+        desk.counts = desk.load_counts()?;
         Ok(desk)
     }
 
@@ -134,8 +137,8 @@ impl<S: Store> Desk<S> {
     }
 
     /// Items, drops and mailboxes in the store.
-    pub const fn rows(&self) -> u64 {
-        self.rows
+    pub fn rows(&self) -> u64 {
+        self.counts.values().sum()
     }
 
     /// Times that the store failed.
@@ -143,11 +146,16 @@ impl<S: Store> Desk<S> {
         self.faults
     }
 
-    fn count_rows(&self) -> Result<u64, StoreFault> {
-        let tables = [Table::Index, Table::Drop, Table::Head];
-        tables.into_iter().try_fold(0_u64, |sum, table| {
-            Ok(sum.saturating_add(self.store.count(table)?))
-        })
+    fn load_counts(&self) -> Result<BTreeMap<Day, u64>, StoreFault> {
+        let mut counts = BTreeMap::new();
+        for day in self.store.days() {
+            let key = Key::of(day, Table::Count, [0; 32]);
+            if let Some(row) = self.store.get(&key)? {
+                let count = Reader::new(&row).u64().map_err(|_| StoreFault::Damaged)?;
+                counts.insert(day, count);
+            }
+        }
+        Ok(counts)
     }
 
     /// Follows the calendar: begins the day of `at`, ends days whose rows have all expired, and
@@ -156,10 +164,11 @@ impl<S: Store> Desk<S> {
     /// clock that jumps ahead ends days. Cheap when nothing is due.
     pub fn turn(&mut self, at: Moment) {
         let day = Day::at(at.wall).max(self.today);
-        let begun = self.store.days().first() == Some(&day);
-        if !begun {
+        if self.turned != Some(day) {
             let turned = self.turn_to(day);
-            self.check(turned);
+            if self.check(turned).is_some() {
+                self.turned = Some(day);
+            }
         }
         if at.hour() > self.swept_hour {
             self.swept_hour = at.hour();
@@ -185,7 +194,7 @@ impl<S: Store> Desk<S> {
             shelf.expire(items_from);
             shelf.day >= items_from
         });
-        self.rows = self.count_rows()?;
+        self.counts.retain(|day, _| *day >= items_from);
         self.tickets.touch();
         Ok(())
     }
@@ -206,8 +215,8 @@ impl<S: Store> Desk<S> {
     }
 
     /// Whether the store has room for one more.
-    pub(crate) const fn has_room(&self) -> bool {
-        self.rows < self.rules.store_rows
+    pub(crate) fn has_room(&self) -> bool {
+        self.rows() < self.rules.store_rows
     }
 
     /// Passes a result on, and counts the failure that it may be.
@@ -230,9 +239,33 @@ impl<S: Store> Desk<S> {
         Ok(self.tickets.touch())
     }
 
+    /// Writes a batch that adds or removes items, drops or mailboxes, and the counts with it.
+    pub(crate) fn commit_counted(
+        &mut self,
+        batch: &mut Batch,
+        changes: &[(Day, i64)],
+    ) -> Result<Ticket, StoreFault> {
+        let mut counts = self.counts.clone();
+        for (day, change) in changes {
+            let count = counts.entry(*day).or_default();
+            *count = count.saturating_add_signed(*change);
+        }
+        let mut days: Vec<Day> = changes.iter().map(|(day, _)| *day).collect();
+        days.sort_unstable();
+        days.dedup();
+        for day in days {
+            let count = counts.get(&day).copied().unwrap_or(0);
+            let key = Key::of(day, Table::Count, [0; 32]);
+            batch.put(key, count.to_be_bytes().to_vec());
+        }
+        let ticket = self.commit(batch)?;
+        self.counts = counts;
+        Ok(ticket)
+    }
+
     /// Writes as much as an item would take, over what was written the last time: where there is
     /// no live address, the disk has the same work.
-    pub(crate) fn ballast(&self, batch: &mut Batch, sizes: [usize; 3]) {
+    pub(crate) fn ballast(&self, batch: &mut Batch, sizes: [usize; 4]) {
         for (index, size) in (0_u64..).zip(sizes) {
             let key = Key::indexed(self.today, Table::Ballast, [0; 32], index);
             batch.put(key, vec![0; size]);
@@ -241,8 +274,16 @@ impl<S: Store> Desk<S> {
 
     /// Drops the shelves that were used longest ago when there are too many.
     pub(crate) fn make_room(&mut self) {
-        let entries: usize = self.shelves.values().map(|(_, shelf)| shelf.len()).sum();
-        if self.shelves.len() < limits::SHELVES_MAX && entries < limits::ENTRIES_MAX {
+        let many = self.shelves.len() >= limits::SHELVES_MAX;
+        // Adding up takes time: now and then will do.
+        let looked = self.uses.is_multiple_of(limits::ENTRIES_LOOK);
+        let entries = || {
+            self.shelves
+                .values()
+                .map(|(_, shelf)| shelf.len())
+                .sum::<usize>()
+        };
+        if !many && !(looked && entries() >= limits::ENTRIES_MAX) {
             return;
         }
         let mut uses: Vec<u64> = self.shelves.values().map(|(used, _)| *used).collect();

@@ -87,8 +87,7 @@ impl<S: Store> Desk<S> {
         let mut batch = Batch::new();
         let key = Key::of(self.today, Table::Drop, drop.to_bytes());
         batch.put(key, Drop { hash, state }.to_row());
-        let ticket = self.commit(&batch)?;
-        self.rows = self.rows.saturating_add(1);
+        let ticket = self.commit_counted(&mut batch, &[(self.today, 1)])?;
         Ok(Answer::after(ReplyBody::Ok, ticket))
     }
 

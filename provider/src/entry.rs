@@ -1,6 +1,6 @@
 //! The entry: clients that are connected, each with its clocks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use whist_link::{Frame, LinkId, Reply};
 use whist_types::{Instant, SessionAddress};
@@ -25,7 +25,9 @@ struct Guest {
 /// The sessions, and the links of clients that have not said `HELLO` yet.
 #[derive(Default)]
 pub(crate) struct Entry {
-    strangers: BTreeMap<LinkId, Instant>,
+    strangers: BTreeSet<LinkId>,
+    /// When they came, in order; those that said `HELLO` or left meanwhile are passed over.
+    arrivals: VecDeque<(Instant, LinkId)>,
     guests: BTreeMap<LinkId, Guest>,
     by_address: HashMap<SessionAddress, LinkId>,
     timers: BTreeSet<(Instant, LinkId)>,
@@ -37,20 +39,21 @@ impl Entry {
         let full = self.strangers.len() >= limits::STRANGERS_MAX
             || self.guests.len() >= limits::SESSIONS_MAX;
         if !full {
-            self.strangers.insert(link, now);
+            self.strangers.insert(link);
+            self.arrivals.push_back((now, link));
         }
         !full
     }
 
     /// Whether the link is a client's.
     pub(crate) fn knows(&self, link: LinkId) -> bool {
-        self.guests.contains_key(&link) || self.strangers.contains_key(&link)
+        self.guests.contains_key(&link) || self.strangers.contains(&link)
     }
 
     /// A client's `HELLO`. `false` if it is its second, or the address is taken.
     pub(crate) fn greet(&mut self, link: LinkId, session: Session) -> bool {
         let taken = session.address.is_zero() || self.by_address.contains_key(&session.address);
-        if taken || self.strangers.remove(&link).is_none() {
+        if taken || !self.strangers.remove(&link) {
             return false;
         }
         self.by_address.insert(session.address, link);
@@ -134,11 +137,17 @@ impl Entry {
 
     /// Links that did not say `HELLO` in time.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<LinkId> {
-        let late = |since: &Instant| now.since(*since) >= limits::HELLO_WAIT;
-        let expired = self.strangers.iter().filter(|(_, since)| late(since));
-        let expired: Vec<LinkId> = expired.map(|(link, _)| *link).collect();
-        for link in &expired {
-            self.strangers.remove(link);
+        let mut expired = Vec::new();
+        while let Some((since, link)) = self.arrivals.front().copied() {
+            let waits = self.strangers.contains(&link);
+            if waits && now.since(since) < limits::HELLO_WAIT {
+                break;
+            }
+            self.arrivals.pop_front();
+            if waits {
+                self.strangers.remove(&link);
+                expired.push(link);
+            }
         }
         expired
     }
@@ -169,8 +178,8 @@ impl Entry {
 
     /// When something is due next.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let hello = self.strangers.values().min();
-        let hello = hello.map(|since| since.after(limits::HELLO_WAIT));
+        let hello = self.arrivals.front();
+        let hello = hello.map(|(since, _)| since.after(limits::HELLO_WAIT));
         let timer = self.timers.first().map(|(due, _)| *due);
         [hello, timer].into_iter().flatten().min()
     }

@@ -11,7 +11,7 @@ use whist_types::{
 
 use crate::desk::{Desk, Moment, Rules};
 use crate::exit::Exit;
-use crate::store::{Memory, Store};
+use crate::store::{Memory, Store, Table};
 
 /// The request path: the first byte says whether the rest is one payload as it comes out of
 /// Sphinx, or a run of commands whose signatures are taken for verified. Never panics; what is
@@ -123,11 +123,15 @@ fn command<S: Store>(desk: &mut Desk<S>, at: &mut Moment, r: &mut Reader<'_>) ->
     Some(())
 }
 
-/// What is counted equals what is stored.
+/// What is counted equals what is stored, also for who reads it anew.
 fn check(desk: Desk<Memory>) {
     let counted = desk.rows();
+    let store = desk.into_store();
+    let tables = [Table::Index, Table::Drop, Table::Head].map(|table| store.count(table));
+    let stored: u64 = tables.into_iter().flatten().sum();
+    assert_eq!(counted, stored);
     let rules = Rules::new(&Parameters::default(), 50);
-    let again = Desk::new(desk.into_store(), rules, &mut Rng::seed_from_u64(2));
+    let again = Desk::new(store, rules, &mut Rng::seed_from_u64(2));
     assert_eq!(again.ok().map(|desk| desk.rows()), Some(counted));
 }
 

@@ -85,6 +85,8 @@ pub const LEASE_BEYOND_WINDOW: u32 = 16;
 pub const SHELVES_MAX: usize = 50_000;
 /// Items whose index is in memory: about 200 B each, 400 MB in all.
 pub const ENTRIES_MAX: usize = 2_000_000;
+/// Their number is looked at once in as many uses of mailboxes.
+pub const ENTRIES_LOOK: u64 = 256;
 /// Buckets of the quota table, live address or not: 8 B each, 2 MB.
 pub const QUOTA_BUCKETS: usize = 1 << 18;
 /// Items, drops and mailboxes that the store takes, unless its TOML says otherwise: 2 kB each.

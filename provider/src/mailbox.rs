@@ -10,6 +10,7 @@
 //! | index | address 32, item hash 32 |
 //! | item | item 1,536 |
 //! | tomb | empty |
+//! | count | how many items, drops and mailboxes belong to the day 8 |
 //!
 //! Head, book and addresses of a mailbox belong to the day of its owner's last command, and so
 //! die with it, 14 days after. Items belong to the day of their arrival.
@@ -23,6 +24,7 @@ use crate::shelf::{Entry, Shelf};
 use crate::store::{Batch, Day, Key, Owner, Store, StoreFault, Table};
 
 const HEAD_BYTES: usize = 8;
+const COUNT_BYTES: usize = 8;
 const INDEX_BYTES: usize = 64;
 
 impl<S: Store> Desk<S> {
@@ -46,7 +48,8 @@ impl<S: Store> Desk<S> {
         let hash = item_hash(address, item);
         let live = self.owner_of(address, &hash)?;
         let Some(mailbox) = live else {
-            self.ballast(&mut batch, [INDEX_BYTES, ITEM_BYTES, HEAD_BYTES]);
+            let sizes = [INDEX_BYTES, ITEM_BYTES, HEAD_BYTES, COUNT_BYTES];
+            self.ballast(&mut batch, sizes);
             let ticket = self.commit(&batch)?;
             return Ok(Answer::after(ReplyBody::Stored, ticket));
         };
@@ -64,8 +67,7 @@ impl<S: Store> Desk<S> {
             Key::of(day, Table::Head, mailbox.to_bytes()),
             number.saturating_add(1).to_be_bytes().to_vec(),
         );
-        let ticket = self.commit(&batch)?;
-        self.rows = self.rows.saturating_add(1);
+        let ticket = self.commit_counted(&mut batch, &[(today, 1)])?;
         if let Some((_, shelf)) = self.shelves.get_mut(&mailbox) {
             shelf.push(Entry::new(*address, hash, today), ticket);
         }
@@ -174,8 +176,7 @@ impl<S: Store> Desk<S> {
         }
         let mut batch = Batch::new();
         write_mailbox(&mut batch, &create.mailbox, &shelf, self.today);
-        let ticket = self.commit(&batch)?;
-        self.rows = self.rows.saturating_add(1);
+        let ticket = self.commit_counted(&mut batch, &[(self.today, 1)])?;
         self.make_room();
         self.uses = self.uses.saturating_add(1);
         self.shelves.insert(create.mailbox, (self.uses, shelf));
@@ -268,6 +269,7 @@ impl<S: Store> Desk<S> {
     ) -> Result<(), StoreFault> {
         for chunk in items.chunks(limits::DELETES_PER_BATCH) {
             let mut batch = Batch::new();
+            let counts: Vec<_> = chunk.iter().map(|(_, entry)| (entry.day, -1)).collect();
             for (number, entry) in chunk {
                 let row = |table| Key::indexed(entry.day, table, mailbox.to_bytes(), *number);
                 batch.delete(row(Table::Index)).delete(row(Table::Item));
@@ -276,14 +278,12 @@ impl<S: Store> Desk<S> {
                     batch.put(tomb, Vec::new());
                 }
             }
-            self.commit(&batch)?;
+            self.commit_counted(&mut batch, &counts)?;
             if let Some((_, shelf)) = self.shelves.get_mut(mailbox) {
                 for (number, _) in chunk {
                     shelf.remove(*number);
                 }
             }
-            let deleted = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-            self.rows = self.rows.saturating_sub(deleted);
         }
         Ok(())
     }
@@ -306,7 +306,8 @@ impl<S: Store> Desk<S> {
             batch.delete(Key::of(shelf.day, table, mailbox.to_bytes()));
         }
         write_mailbox(&mut batch, mailbox, shelf, today);
-        let moved = self.commit(&batch);
+        let counts = [(shelf.day, -1), (today, 1)];
+        let moved = self.commit_counted(&mut batch, &counts);
         if self.check(moved).is_some()
             && let Some((_, shelf)) = self.shelves.get_mut(mailbox)
         {

@@ -83,11 +83,13 @@ pub enum Table {
     Bound,
     /// Bytes that are written where a live address would get an item. Owner: all zero.
     Ballast,
+    /// How many items, drops and mailboxes belong to this day. Owner: all zero.
+    Count,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Head,
         Self::Book,
         Self::Address,
@@ -97,6 +99,7 @@ impl Table {
         Self::Drop,
         Self::Bound,
         Self::Ballast,
+        Self::Count,
     ];
 
     /// Its byte in a row's key on disk.
@@ -111,6 +114,7 @@ impl Table {
             Self::Drop => 7,
             Self::Bound => 8,
             Self::Ballast => 9,
+            Self::Count => 10,
         }
     }
 }
