@@ -49,6 +49,10 @@ pub const LOOP_QUANTILE: f64 = 0.9999;
 /// The fixed part of a loop's round trip: up to seven links of ordinary distance, and the queues.
 pub const LOOP_LINKS: Duration = Duration::from_secs(2);
 
+/// Loops are sent from the first moment and counted from this time on: after a restart neighbours
+/// dial again within their first waits, and a loop that meets a link still down is no attack.
+pub const LOOP_SETTLE: Duration = Duration::from_secs(5);
+
 /// A loop clock that slept longer than this many means is resumed instead of caught up.
 pub const LOOP_LAG_MEANS: u32 = 10;
 

@@ -41,6 +41,8 @@ pub(crate) struct Loops {
     test: LossTest<SurbId, Segment>,
     secrets: BTreeMap<SurbId, (Instant, SurbSecret)>,
     timeout: Duration,
+    /// Loops sent before are no measure: neighbours are still dialling.
+    settled: Option<Instant>,
 }
 
 impl Loops {
@@ -54,6 +56,7 @@ impl Loops {
             }),
             secrets: BTreeMap::new(),
             timeout: limits::LOOP_LINKS,
+            settled: None,
         }
     }
 
@@ -61,8 +64,11 @@ impl Loops {
     pub(crate) fn set(&mut self, now: Now, view: Option<&View>, rng: &mut impl CryptoRng) {
         let Some((view, rate)) = view.and_then(|view| Some((view, view.loops?))) else {
             self.clock = None;
+            self.settled = None;
             return;
         };
+        self.settled
+            .get_or_insert(now.instant.after(limits::LOOP_SETTLE));
         match &mut self.clock {
             Some(clock) => clock.set_rate(rate, now.instant, rng),
             None => self.clock = Some(PoissonClock::new(rate, now.instant, rng)),
@@ -91,7 +97,9 @@ impl Loops {
 
     /// A loop has left, or could not: either way it counts as sent.
     pub(crate) fn sent(&mut self, now: Instant, made: &Loop) {
-        self.test.sent(now, made.id, made.segments.clone());
+        if self.settled.is_some_and(|settled| settled <= now) {
+            self.test.sent(now, made.id, made.segments.clone());
+        }
     }
 
     /// Keeps what opens the loop when it is back.
@@ -107,14 +115,14 @@ impl Loops {
         to: &Destination,
         payload: &FinalPayload,
     ) -> Result<(), Stranger> {
-        let (_, secret) = self.secrets.remove(&to.surb).ok_or(Stranger::Unknown)?;
+        let (until, secret) = self.secrets.remove(&to.surb).ok_or(Stranger::Unknown)?;
+        if until <= now {
+            return Err(Stranger::Unknown);
+        }
         let opened = secret.open(payload.sealed()).map_err(Stranger::Altered)?;
         parse_reply(&opened).map_err(|_| Stranger::Unknown)?;
-        if self.test.returned(now, &to.surb) {
-            Ok(())
-        } else {
-            Err(Stranger::Unknown)
-        }
+        self.test.returned(now, &to.surb);
+        Ok(())
     }
 
     pub(crate) fn advance(&mut self, now: Instant) {
