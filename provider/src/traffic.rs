@@ -252,13 +252,15 @@ where
         }
     }
 
-    /// Queues the newest consensus for a session, with a proof that it extends the one held there.
+    /// Queues the consensus in use for a session, with a proof that it extends the one held there.
     fn queue_document(&mut self, now: Now, link: LinkId) {
         self.streams = self.streams.wrapping_add(1);
         let stream = self.streams;
-        let (follower, hash) = (&self.follower, self.follower.hash());
+        let follower = &self.follower;
+        let Some(served) = follower.served(now.wall) else { return };
+        let hash = served.hash();
         self.entry.with(link, |session| {
-            let bundle = follower.bundle_for(session.held());
+            let bundle = follower.bundle_for(session.held(), now.wall);
             let multiple = u16::try_from(limits::DOC_FRAMES_MULTIPLE).unwrap_or(1);
             let parts = bundle.map(|b| split_padded(stream, &b, multiple));
             let frame = |part: Part| Frame::DocChunk(Box::new(part));

@@ -106,6 +106,8 @@ pub struct Client {
     stale: bool,
     equivocation_told: bool,
     rumour: Option<Rumour>,
+    /// Whether it was handled once; the first call, which dials, is due at once.
+    started: bool,
     #[cfg(feature = "control")]
     control: Option<crate::control::Misbehaviour>,
 }
@@ -129,18 +131,19 @@ impl Client {
         let network = account.network().ok_or(BadState("network"))?;
         let follower = match rows.find(Table::Documents, &[]) {
             None => Follower::light(network.trusted()),
-            Some(row) => Follower::from_bytes(network.trusted(), row)
-                .map_err(|_| BadState("documents"))?,
+            Some(row) => {
+                Follower::from_bytes(network.trusted(), row).map_err(|_| BadState("documents"))?
+            }
         };
         let mut outbox = Outbox::new();
         for (key, value) in rows.of(Table::Outbox) {
-            outbox
-                .restore(now, key, value)
-                .ok_or(BadState("outbox"))?;
+            outbox.restore(now, key, value).ok_or(BadState("outbox"))?;
         }
         let inbox = load_inbox(rows, Table::Inbox)?;
         let read = rows.of(Table::History).last().map(|(key, _)| key);
-        let read = read.and_then(ArrivalId::from_key).map_or(0, ArrivalId::number);
+        let read = read
+            .and_then(ArrivalId::from_key)
+            .map_or(0, ArrivalId::number);
         let unread = inbox.last_key_value().map_or(0, |(id, _)| id.number());
         let derive = |label| Secret::new(blake3::derive_key(label, seed.expose()));
         let contents = derive("whist 2026 client contents v1");
@@ -171,6 +174,7 @@ impl Client {
             stale: false,
             equivocation_told: false,
             rumour: None,
+            started: false,
             #[cfg(feature = "control")]
             control: None,
         })
@@ -343,6 +347,7 @@ impl Role for Client {
     type Effect = Effect;
 
     fn handle(&mut self, now: Now, input: Input<Command>) {
+        self.started = true;
         match input {
             Input::Up { link, .. } => self.link_up(now, link),
             Input::Down { link } => self.link_down(now, link),
@@ -367,6 +372,9 @@ impl Role for Client {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
+        if !self.started {
+            return Some(Instant::ZERO);
+        }
         let waiters = self.waiters.iter().map(|w| w.deadline);
         waiters
             .chain(self.emission.next())

@@ -14,9 +14,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use rand_core::{Rng as _, SeedableRng as _};
 use whist_link::{Frame, Hello, Input, LinkId, Output, Remote, Reply, Role, split};
 use whist_netdoc::{Follower, NodeEntry, Parameters, testing};
-use whist_packet::request::{
-    ReplyBody, Request, encode_reply, parse_request, signing_bytes,
-};
+use whist_packet::request::{ReplyBody, Request, encode_reply, parse_request, signing_bytes};
 use whist_packet::{Packet, SphinxSecret, SurbHash, Unwrapped, unwrap};
 use whist_timing::Rng;
 use whist_types::{
@@ -55,21 +53,42 @@ pub(super) struct Side {
 }
 
 enum Due {
-    Committed { side: usize, life: u64, ticket: crate::api::Ticket },
-    Request { side: usize, exit: NodeId, payload: Box<[u8; 2_048]> },
-    Reply { side: usize, reply: Box<Reply> },
-    Frame { side: usize, frame: Box<Frame> },
-    Up { side: usize, link: LinkId, life: u64 },
+    Committed {
+        side: usize,
+        life: u64,
+        ticket: crate::api::Ticket,
+    },
+    Request {
+        side: usize,
+        exit: NodeId,
+        payload: Box<[u8; 2_048]>,
+    },
+    Reply {
+        side: usize,
+        reply: Box<Reply>,
+    },
+    Frame {
+        side: usize,
+        frame: Box<Frame>,
+    },
+    Up {
+        side: usize,
+        link: LinkId,
+        life: u64,
+    },
 }
+
+type Kept = (MailboxAddress, Box<[u8; 1_536]>, Instant);
+type Drop = (Box<[u8; 1_554]>, Option<[u8; 32]>);
 
 #[derive(Default)]
 struct MailboxAt {
-    items: BTreeMap<u64, (MailboxAddress, Box<[u8; 1_536]>, Instant)>,
+    items: BTreeMap<u64, Kept>,
     next: u64,
 }
 
 /// How the network behaves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Weather {
     /// Share of packets lost, either way, in 256ths.
     pub(super) loss: u8,
@@ -85,19 +104,6 @@ pub(super) struct Weather {
     pub(super) silent: bool,
 }
 
-impl Default for Weather {
-    fn default() -> Self {
-        Self {
-            loss: 0,
-            doubles: false,
-            dead_disk: false,
-            reversed: false,
-            open_drops: false,
-            silent: false,
-        }
-    }
-}
-
 pub(super) struct Rig {
     pub(super) now: Now,
     pub(super) weather: Weather,
@@ -110,7 +116,7 @@ pub(super) struct Rig {
     numbered: u64,
     mailboxes: HashMap<MailboxKey, MailboxAt>,
     addresses: HashMap<MailboxAddress, MailboxKey>,
-    drops: HashMap<DropId, (Box<[u8; 1_554]>, Option<[u8; 32]>)>,
+    drops: HashMap<DropId, Drop>,
     rng: Rng,
 }
 
@@ -211,10 +217,13 @@ impl Rig {
 
     /// The answer to a call, if it came.
     pub(super) fn answer(&self, side: usize, tag: u64) -> Option<Result<Answer, RpcError>> {
-        self.sides[side].events.iter().find_map(|event| match event {
-            Event::Answer { tag: t, answer } if *t == tag => Some((**answer).clone()),
-            _ => None,
-        })
+        self.sides[side]
+            .events
+            .iter()
+            .find_map(|event| match event {
+                Event::Answer { tag: t, answer } if *t == tag => Some((**answer).clone()),
+                _ => None,
+            })
     }
 
     pub(super) fn texts(&self, side: usize) -> Vec<(String, String)> {
@@ -272,7 +281,9 @@ impl Rig {
 
     fn frame(&mut self, side: usize, frame: Frame) {
         match frame {
-            Frame::Hello(Hello::Client { session, consensus, .. }) => {
+            Frame::Hello(Hello::Client {
+                session, consensus, ..
+            }) => {
                 self.sides[side].session = session;
                 let hello = Hello::Node {
                     version: Hello::VERSION,
@@ -281,7 +292,10 @@ impl Rig {
                 };
                 let hello = Box::new(Frame::Hello(hello));
                 self.at(WIRE, Due::Frame { side, frame: hello });
-                let bundle = self.directory.bundle_for(&consensus).unwrap();
+                let bundle = self
+                    .directory
+                    .bundle_for(&consensus, self.now.wall)
+                    .unwrap();
                 for (i, part) in (0_u32..).zip(split(1, &bundle)) {
                     let frame = Box::new(Frame::DocChunk(Box::new(part)));
                     self.at(WIRE * (2 + i), Due::Frame { side, frame });
@@ -306,7 +320,11 @@ impl Rig {
         loop {
             let cap = Duration::from_secs(3_600);
             match unwrap(packet, &self.secrets[&node], cap).unwrap().content {
-                Unwrapped::Forward { next, delay, packet: rest } => {
+                Unwrapped::Forward {
+                    next,
+                    delay,
+                    packet: rest,
+                } => {
                     hops.push((node, delay));
                     (node, packet) = (next, rest);
                 }
@@ -319,7 +337,9 @@ impl Rig {
         let peer = self.sides[side].peer;
         let entry = self.nodes.iter().find(|n| Some(n.link) == peer).unwrap().id;
         let (forward, exit, last) = self.walk(entry, packet);
-        let Unwrapped::Final { to, payload } = last else { unreachable!() };
+        let Unwrapped::Final { to, payload } = last else {
+            unreachable!()
+        };
         assert!(to.is_request());
         let wait = forward.iter().map(|(_, delay)| *delay).sum();
         let seen = self.sides[side].seen.len();
@@ -346,7 +366,14 @@ impl Rig {
         let (first, reply) = surb.reply(&[0; 2_048]).unwrap();
         self.sides[side].seen[seen].reply = self.walk(first, reply).0;
         if !self.lost() {
-            self.at(wait, Due::Request { side, exit, payload });
+            self.at(
+                wait,
+                Due::Request {
+                    side,
+                    exit,
+                    payload,
+                },
+            );
         }
     }
 
@@ -359,7 +386,9 @@ impl Rig {
         let reply = encode_reply(&self.directory.hash(), &body, &mut self.rng);
         let (first, packet) = surb.reply(&reply).unwrap();
         let (hops, _, last) = self.walk(first, packet);
-        let Unwrapped::Final { to, payload } = last else { unreachable!() };
+        let Unwrapped::Final { to, payload } = last else {
+            unreachable!()
+        };
         if self.lost() || to.session != self.sides[side].session {
             return;
         }
@@ -372,10 +401,18 @@ impl Rig {
         self.at(wait, Due::Reply { side, reply });
     }
 
-    fn signed(&self, request: &Request, key: &MailboxKey, sig: &[u8; 64], surb: &SurbHash, exit: NodeId) {
+    fn signed(
+        &self,
+        request: &Request,
+        key: &MailboxKey,
+        sig: &[u8; 64],
+        surb: &SurbHash,
+        exit: NodeId,
+    ) {
         let bytes = signing_bytes(request, surb, &exit);
         let key = VerifyingKey::from_bytes(key.as_bytes()).unwrap();
-        key.verify_strict(&bytes, &Signature::from_bytes(sig)).unwrap();
+        key.verify_strict(&bytes, &Signature::from_bytes(sig))
+            .unwrap();
     }
 
     fn serve(&mut self, exit: NodeId, surb: &SurbHash, request: Request) -> Option<ReplyBody> {
@@ -391,12 +428,16 @@ impl Rig {
                     next: 1,
                     ..MailboxAt::default()
                 });
-                ReplyBody::Created { per_day: 1, burst: 1 }
+                ReplyBody::Created {
+                    per_day: 1,
+                    burst: 1,
+                }
             }
             Request::Add(add) => {
                 self.signed(&request, &add.mailbox, &add.signature, surb, exit);
                 for salt in &add.salts {
-                    self.addresses.insert(add.mailbox.address(salt), add.mailbox);
+                    self.addresses
+                        .insert(add.mailbox.address(salt), add.mailbox);
                 }
                 ReplyBody::Ok
             }
@@ -424,10 +465,16 @@ impl Rig {
                         ReplyBody::Opened
                     }
                 }
-                None => ReplyBody::None { waiting: 0, oldest: 0 },
+                None => ReplyBody::None {
+                    waiting: 0,
+                    oldest: 0,
+                },
             },
             Request::Revoke(_) => ReplyBody::Ok,
-            Request::Doc { .. } => ReplyBody::None { waiting: 0, oldest: 0 },
+            Request::Doc { .. } => ReplyBody::None {
+                waiting: 0,
+                oldest: 0,
+            },
         })
     }
 
@@ -439,7 +486,8 @@ impl Rig {
         let at = self.mailboxes.get_mut(key).unwrap();
         let known = at.items.values().any(|(_, kept, _)| **kept == *item);
         if doubles || !known {
-            at.items.insert(at.next, (address, Box::new(*item), Instant::ZERO));
+            at.items
+                .insert(at.next, (address, Box::new(*item), Instant::ZERO));
             at.next += 1;
         }
     }
@@ -449,14 +497,19 @@ impl Rig {
         let (now, weather) = (self.now.instant, self.weather);
         let at = self.mailboxes.get_mut(&get.mailbox).unwrap();
         let contains = |map: &[u8; 64], n: u64| map_contains(map, get.acked, n);
-        at.items.retain(|n, _| *n > get.acked && !contains(&get.done, *n));
+        at.items
+            .retain(|n, _| *n > get.acked && !contains(&get.done, *n));
         let oldest = at.items.keys().next().copied().unwrap_or(at.next);
         let waiting = u32::try_from(at.items.len()).unwrap();
-        let free = |(n, (_, _, lease)): &(&u64, &mut (MailboxAddress, Box<[u8; 1_536]>, Instant))| {
+        let free = |(n, (_, _, lease)): &(&u64, &mut Kept)| {
             weather.doubles || (*lease <= now && !contains(&get.held, **n))
         };
         let mut items = at.items.iter_mut().filter(free);
-        let found = if weather.reversed { items.next_back() } else { items.next() };
+        let found = if weather.reversed {
+            items.next_back()
+        } else {
+            items.next()
+        };
         match found {
             Some((number, (address, item, lease))) => {
                 *lease = now.after(Duration::from_secs(u64::from(get.lease_s)));
@@ -517,14 +570,10 @@ impl Rig {
     }
 
     fn pass(&mut self, to: Instant) {
-        let passed = to.since(self.now.instant);
         self.now = Now {
             instant: to,
-            wall: Wall::from_millis(
-                (GENESIS_S + 60) * 1_000 + to.as_nanos() / 1_000_000,
-            ),
+            wall: Wall::from_millis((GENESIS_S + 60) * 1_000 + to.as_nanos() / 1_000_000),
         };
-        let _ = passed;
     }
 
     fn happen(&mut self, due: Due) {
@@ -538,7 +587,11 @@ impl Rig {
                 it.disk.apply(&batch);
                 self.handle(side, Input::Command(Command::Committed { ticket }));
             }
-            Due::Request { side, exit, payload } => self.request(side, exit, &payload),
+            Due::Request {
+                side,
+                exit,
+                payload,
+            } => self.request(side, exit, &payload),
             Due::Reply { side, reply } => {
                 if let Some(link) = self.sides[side].link
                     && self.sides[side].session == reply.session
@@ -549,7 +602,13 @@ impl Rig {
             }
             Due::Frame { side, frame } => {
                 if let Some(link) = self.sides[side].link {
-                    self.handle(side, Input::Frame { link, frame: *frame });
+                    self.handle(
+                        side,
+                        Input::Frame {
+                            link,
+                            frame: *frame,
+                        },
+                    );
                 }
             }
             Due::Up { side, link, life } => {
@@ -579,14 +638,26 @@ impl Rig {
     }
 
     pub(super) fn introduce(&mut self, alice: usize, bob: usize) {
-        let invite = Call::Invite { name: "bob".into(), wait_s: 300 };
+        let invite = Call::Invite {
+            name: "bob".into(),
+            wait_s: 300,
+        };
         self.ask(alice, 1_000, invite);
         self.until("the invitation", |rig| rig.answer(alice, 1_000).is_some());
         let Some(Ok(Answer::Invitation { invitation })) = self.answer(alice, 1_000) else {
             panic!("{:?}", self.answer(alice, 1_000));
         };
         let (name, now, wait_s) = ("alice".into(), false, 0);
-        self.ask(bob, 1_000, Call::Add { name, invitation, now, wait_s });
+        self.ask(
+            bob,
+            1_000,
+            Call::Add {
+                name,
+                invitation,
+                now,
+                wait_s,
+            },
+        );
         let added = |rig: &Self, side: usize| {
             let mut events = rig.sides[side].events.iter();
             events.any(|e| matches!(e, Event::Added { .. }))
@@ -596,6 +667,14 @@ impl Rig {
 
     pub(super) fn send(&mut self, side: usize, contact: &str, text: &str) {
         let (contact, text, wait_s) = (contact.into(), text.into(), 0);
-        self.ask(side, 0, Call::Send { contact, text, wait_s });
+        self.ask(
+            side,
+            0,
+            Call::Send {
+                contact,
+                text,
+                wait_s,
+            },
+        );
     }
 }

@@ -228,14 +228,21 @@ impl Follower {
         self.range.as_ref().map_or(u64::MAX, Mmr::count)
     }
 
-    /// The newest bundle for who holds `held` (zeros: nothing), with a proof that it extends that.
-    pub fn bundle_for(&self, held: &ConsensusHash) -> Option<Vec<u8>> {
-        let newest = self.newest()?;
+    /// What clients are served at `now`: the consensus that is in use, not the one of the epoch to
+    /// come, by which nobody can make packets yet.
+    pub fn served(&self, now: Wall) -> Option<&Arc<Consensus>> {
+        self.usable(now).or_else(|| self.newest())
+    }
+
+    /// The bundle of [`Self::served`] for who holds `held` (zeros: nothing), with a proof that it
+    /// extends that.
+    pub fn bundle_for(&self, held: &ConsensusHash, now: Wall) -> Option<Vec<u8>> {
+        let served = self.served(now)?;
         let extension = match &self.range {
-            Some(range) => Extension::proof(range, held, newest.earlier()),
+            Some(range) => Extension::proof(range, held, served.earlier()),
             None => Extension::None,
         };
-        Some(newest.bundle().with_extension(extension).to_bytes())
+        Some(served.bundle().with_extension(extension).to_bytes())
     }
 
     /// The bundle of `epoch` (0: the newest) with the earlier headers from `leaves_from` on: the

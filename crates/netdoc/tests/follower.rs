@@ -46,7 +46,7 @@ fn a_node_follows_epoch_by_epoch_and_a_client_by_proofs() {
         let new = Ok(Accepted::New(Epoch::new(e)));
         assert_eq!(node.offer(at(e), &bundle), new);
         assert_eq!(node.offer(at(e), &bundle), Ok(Accepted::Known));
-        let for_client = node.bundle_for(&client.hash()).unwrap();
+        let for_client = node.bundle_for(&client.hash(), at(e)).unwrap();
         assert!(for_client.len() < bundle.len() + 1_000);
         assert_eq!(client.offer(at(e), &for_client), new);
         assert_eq!(client.hash(), node.hash());
@@ -66,12 +66,12 @@ fn who_was_away_takes_the_newest_by_proof_and_a_node_by_the_missing_hashes() {
         node.offer(at(e), bundle).unwrap();
         if e == 3 {
             client
-                .offer(at(e), &node.bundle_for(&client.hash()).unwrap())
+                .offer(at(e), &node.bundle_for(&client.hash(), at(e)).unwrap())
                 .unwrap();
             late.offer(at(e), bundle).unwrap();
         }
     }
-    let proof = node.bundle_for(&client.hash()).unwrap();
+    let proof = node.bundle_for(&client.hash(), at(40)).unwrap();
     assert_eq!(
         client.offer(at(40), &proof),
         Ok(Accepted::New(Epoch::new(40)))
@@ -254,4 +254,29 @@ fn the_ruling_consensus_is_that_of_the_keys_epoch_or_the_newest_that_lists_it() 
             .map(|c| c.epoch()),
         None
     );
+}
+
+#[test]
+fn before_an_epoch_begins_the_one_in_use_is_used_and_served() {
+    let mut a = authorities();
+    let mut node = Follower::new(a.trusted());
+    let bundles = chain(&mut a, 3);
+    node.offer(at(1), &bundles[0]).unwrap();
+    node.offer(at(1), &bundles[1]).unwrap();
+    assert_eq!(node.newest().unwrap().epoch(), Epoch::new(2));
+    assert_eq!(node.usable(at(1)).unwrap().epoch(), Epoch::new(1));
+    // Inside the key window before epoch 2, its consensus is valid, but lists no key of epoch 1.
+    let schedule = *a.trusted().schedule();
+    let close = schedule
+        .start(Epoch::new(2))
+        .before(std::time::Duration::from_millis(1));
+    assert!(node.newest().unwrap().usable(close));
+    assert_eq!(node.usable(close).unwrap().epoch(), Epoch::new(1));
+    let mut fresh = Follower::light(a.trusted());
+    let served = node.bundle_for(&fresh.hash(), close).unwrap();
+    assert_eq!(
+        fresh.offer(close, &served),
+        Ok(Accepted::New(Epoch::new(1)))
+    );
+    assert_eq!(node.usable(at(2)).unwrap().epoch(), Epoch::new(2));
 }

@@ -1,0 +1,65 @@
+//! Two people who write to each other, in virtual time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    missing_docs
+)]
+
+mod people;
+
+use std::time::Duration;
+
+use people::{cast, introduce, send};
+use whist_sim::network::Who;
+
+#[test]
+fn texts_arrive_once_in_order_and_unaltered_both_ways() {
+    let mut cast = cast(1);
+    introduce(&mut cast);
+    for i in 0..10 {
+        send(&mut cast, 0, &format!("a{i}"));
+        send(&mut cast, 1, &format!("b{i}"));
+    }
+    let all = |cast: &mut whist_sim::world::Cast| {
+        cast.received(0).len() == 10 && cast.received(1).len() == 10
+    };
+    let mut rounds = 0;
+    while !all(&mut cast) && rounds < 600 {
+        cast.world.run_for(Duration::from_millis(100));
+        rounds += 1;
+    }
+    let texts = |cast: &mut whist_sim::world::Cast, i| {
+        cast.received(i).into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&mut cast, 1), (0..10).map(|i| format!("a{i}")).collect::<Vec<_>>());
+    assert_eq!(texts(&mut cast, 0), (0..10).map(|i| format!("b{i}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_provider_that_is_killed_after_stored_still_has_the_item() {
+    let mut cast = cast(2);
+    introduce(&mut cast);
+    // The reader is off line, so that the text waits at its mailbox.
+    cast.kill(Who::Client(1));
+    let call = whist::rpc::Call::Send { contact: "bob".into(), text: "kept".into(), wait_s: 60 };
+    let answer = cast.ask_and_wait(0, call, Duration::from_secs(60));
+    assert!(
+        matches!(answer, Some(whist::Answer::Message { state: whist::MessageState::Stored, .. })),
+        "{answer:?}"
+    );
+    for i in 0..cast.blueprint.providers {
+        cast.kill(Who::Provider(i));
+        cast.start(Who::Provider(i));
+    }
+    cast.start(Who::Client(1));
+    let mut rounds = 0;
+    while cast.received(1).is_empty() && rounds < 600 {
+        cast.world.run_for(Duration::from_millis(100));
+        rounds += 1;
+    }
+    assert_eq!(cast.received(1).len(), 1);
+}
