@@ -49,8 +49,8 @@ pub const BUNDLES_ASKED: u32 = 64;
 pub const SIGNATURES: u32 = 64;
 /// Links at once: the driver accepts no more sockets than this either.
 pub const LINKS_MAX: usize = 4_096;
-/// Descriptors are taken for this many epochs ahead: the next, and the one after it from nodes whose
-/// clocks are ahead.
+/// Descriptors are taken for this many epochs ahead: the next, and the one after it from nodes
+/// whose clocks are ahead.
 pub const EPOCHS_AHEAD: u64 = 2;
 /// A consensus needs this many providers, since entry and exit differ.
 pub const PROVIDERS_MIN: usize = 2;

@@ -108,7 +108,8 @@ fn check_validity(
     }
 }
 
-/// When a consensus of `epoch` may be used: from the key window before its epoch to the end of grace.
+/// When a consensus of `epoch` may be used: from a key window before its epoch to the end of its
+/// grace.
 pub(crate) fn validity(
     epoch: Epoch,
     parameters: &Parameters,

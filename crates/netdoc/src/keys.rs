@@ -213,7 +213,7 @@ impl fmt::Debug for AuthoritySecret {
     }
 }
 
-/// An Ed25519 and an ML-DSA-65 signature over the same bytes; one without the other is worth nothing.
+/// An Ed25519 and an ML-DSA-65 signature over the same bytes; one alone is worth nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DoubleSignature {
     pub(crate) ed25519: [u8; ED25519_SIGNATURE_BYTES],

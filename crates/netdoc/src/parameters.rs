@@ -51,7 +51,10 @@ impl<const N: usize> Value for [u32; N] {
 }
 
 macro_rules! parameters {
-    ($($(#[$doc:meta])* $name:ident: $t:ty = $default:expr, $demo:expr, $min:literal..=$max:literal;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident: $t:ty = $default:expr, $demo:expr, $min:literal..=$max:literal;
+    )*) => {
         /// Every parameter that the authorities vote on. Units stand last in the names.
         #[derive(
             Debug, Clone, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize,
@@ -86,7 +89,8 @@ macro_rules! parameters {
             }
 
             fn check_bounds(&self) -> Result<(), Refused> {
-                $(if let Some(bad) = self.$name.numbers().iter().find(|v| !($min..=$max).contains(*v)) {
+                $(let beyond = |v: &u64| !($min..=$max).contains(v);
+                if let Some(bad) = self.$name.numbers().into_iter().find(beyond) {
                     return Err(Refused::bounds(
                         stringify!($name),
                         format!("{bad} is outside of {} to {}", $min, $max),
