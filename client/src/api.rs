@@ -51,7 +51,17 @@ pub enum Effect {
 }
 
 /// How far a text has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, borsh::BorshSerialize, borsh::BorshDeserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    borsh::BorshSerialize,
+    borsh::BorshDeserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageState {
     /// In the outbox.

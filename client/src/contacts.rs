@@ -141,7 +141,12 @@ impl People {
         let invitations = numbered(rows, Table::Invitation)?;
         let pending = numbered(rows, Table::Pending)?;
         let messages = numbered(rows, Table::Message)?;
-        let numbers = [last(&found), last(&invitations), last(&pending), last(&messages)];
+        let numbers = [
+            last(&found),
+            last(&invitations),
+            last(&pending),
+            last(&messages),
+        ];
         let mut contacts = BTreeMap::new();
         for (number, row) in found {
             let id = ContactId::new(number);

@@ -90,7 +90,9 @@ impl Body {
             GREETING => {
                 let provider = NodeId::from_bytes(r.array().ok()?);
                 let address = MailboxAddress::from_bytes(r.array().ok()?);
-                r.rest().is_empty().then_some(Self::Greeting { provider, address })
+                r.rest()
+                    .is_empty()
+                    .then_some(Self::Greeting { provider, address })
             }
             PIECE => {
                 let piece = Piece {
@@ -249,7 +251,13 @@ mod tests {
     fn texts() -> Vec<String> {
         let long = "whist \u{1F0CF} ".repeat(600);
         (0..6)
-            .map(|i| if i % 3 == 1 { format!("{i}{long}") } else { format!("{i}") })
+            .map(|i| {
+                if i % 3 == 1 {
+                    format!("{i}{long}")
+                } else {
+                    format!("{i}")
+                }
+            })
             .collect()
     }
 
@@ -259,8 +267,8 @@ mod tests {
             order in proptest::collection::vec(any::<u16>(), 64),
         ) {
             let mut sent = Vec::new();
-            for (i, text) in texts().iter().enumerate() {
-                sent.extend(pieces(i as u64 + 1, text));
+            for (sequence, text) in (1..).zip(texts()) {
+                sent.extend(pieces(sequence, &text));
             }
             // Every piece twice, shuffled by the drawn keys.
             let mut all: Vec<Piece> = sent.iter().chain(&sent).cloned().collect();
@@ -296,7 +304,11 @@ mod tests {
         assert_eq!(again.take(pieces[2].clone()), Taken::Duplicate);
         assert_eq!(
             again.take(pieces[1].clone()),
-            Taken::Complete(vec![Whole { sequence: 4, count: 3, text }])
+            Taken::Complete(vec![Whole {
+                sequence: 4,
+                count: 3,
+                text
+            }])
         );
         assert_eq!(again.next(), 5);
     }

@@ -3,17 +3,20 @@
 
 mod account;
 mod api;
+pub mod cli;
 mod client;
 mod contacts;
 #[cfg(feature = "control")]
 pub mod control;
 pub mod conversation;
+pub mod daemon;
 pub mod emission;
 pub mod ids;
 pub mod limits;
 pub mod mailbox;
 pub mod numbers;
 pub mod outbox;
+pub mod passphrase;
 pub mod rows;
 pub mod rpc;
 mod surbs;

@@ -301,7 +301,9 @@ mod tests {
         let mut rng = rng();
         let mut counts: BTreeMap<MailboxAddress, u32> = BTreeMap::new();
         for _ in 0..32_000 {
-            *counts.entry(mailbox.any_address(&mut rng).unwrap()).or_default() += 1;
+            *counts
+                .entry(mailbox.any_address(&mut rng).unwrap())
+                .or_default() += 1;
         }
         assert_eq!(counts.len(), 32);
         let square = |n: u32| (f64::from(n) - 1_000.0).powi(2) / 1_000.0;

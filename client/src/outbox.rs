@@ -213,8 +213,7 @@ impl Outbox {
     /// The requests that may leave at a send tick, the first of them first: the oldest that are
     /// eligible and due.
     pub fn due(&self, now: Instant) -> impl Iterator<Item = &Entry> {
-        let eligible =
-            move |e: &&Entry| e.durable && e.sends <= REPEATS_MAX && e.due <= now;
+        let eligible = move |e: &&Entry| e.durable && e.sends <= REPEATS_MAX && e.due <= now;
         self.entries.values().filter(eligible)
     }
 
@@ -276,6 +275,7 @@ impl Outbox {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "figures of tests")]
 mod tests {
     use super::*;
     use rand_core::SeedableRng as _;
@@ -396,7 +396,9 @@ mod tests {
     fn a_full_outbox_refuses_and_drops_nothing() {
         let mut outbox = Outbox::new();
         for _ in 0..OUTBOX_MAX {
-            outbox.push(at(0), exit(), Job::Create, Duration::ZERO).unwrap();
+            outbox
+                .push(at(0), exit(), Job::Create, Duration::ZERO)
+                .unwrap();
         }
         assert_eq!(
             outbox.push(at(0), exit(), put(), Duration::ZERO),

@@ -77,9 +77,7 @@ impl Table {
 
     /// The table with this number on disk.
     pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|table| table.number() == number)
+        Self::ALL.into_iter().find(|table| table.number() == number)
     }
 }
 
@@ -108,9 +106,7 @@ impl Rows {
 
     /// The row of that name.
     pub fn find(&self, table: Table, key: &[u8]) -> Option<&[u8]> {
-        self.rows
-            .get(&(table, key.to_vec()))
-            .map(Vec::as_slice)
+        self.rows.get(&(table, key.to_vec())).map(Vec::as_slice)
     }
 
     /// The rows of a table in the order of their keys.
@@ -119,6 +115,13 @@ impl Rows {
             .range((table, Vec::new())..)
             .take_while(move |((t, _), _)| *t == table)
             .map(|((_, key), value)| (key.as_slice(), value.as_slice()))
+    }
+
+    /// Every row.
+    pub fn all(&self) -> impl Iterator<Item = (Table, &[u8], &[u8])> {
+        self.rows
+            .iter()
+            .map(|((table, key), value)| (*table, key.as_slice(), value.as_slice()))
     }
 
     /// Makes a batch's changes, all of them.

@@ -125,7 +125,11 @@ pub fn parse(line: &[u8]) -> Result<Request, (Value, RpcError)> {
     let envelope: Envelope = serde_json::from_value(value)
         .map_err(|_| fail(id.clone(), INVALID_REQUEST, "not a JSON-RPC 2.0 request"))?;
     if envelope.jsonrpc != "2.0" || id.is_null() {
-        return Err(fail(id, INVALID_REQUEST, "not a JSON-RPC 2.0 request with an id"));
+        return Err(fail(
+            id,
+            INVALID_REQUEST,
+            "not a JSON-RPC 2.0 request with an id",
+        ));
     }
     if !METHODS.contains(&envelope.method.as_str()) {
         return Err(fail(id, METHOD_NOT_FOUND, "there is no such method"));
@@ -213,9 +217,18 @@ mod tests {
             (b"\xff\xfe", PARSE_ERROR),
             (b"[]", INVALID_REQUEST),
             (br#"{"jsonrpc":"2.0","method":"status"}"#, INVALID_REQUEST),
-            (br#"{"jsonrpc":"1.0","id":1,"method":"status"}"#, INVALID_REQUEST),
-            (br#"{"jsonrpc":"2.0","id":1,"method":"status","x":1}"#, INVALID_REQUEST),
-            (br#"{"jsonrpc":"2.0","id":1,"method":"burn"}"#, METHOD_NOT_FOUND),
+            (
+                br#"{"jsonrpc":"1.0","id":1,"method":"status"}"#,
+                INVALID_REQUEST,
+            ),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"method":"status","x":1}"#,
+                INVALID_REQUEST,
+            ),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"method":"burn"}"#,
+                METHOD_NOT_FOUND,
+            ),
             (
                 br#"{"jsonrpc":"2.0","id":1,"method":"send","params":{"text":3}}"#,
                 INVALID_PARAMS,
@@ -236,9 +249,15 @@ mod tests {
 
     #[test]
     fn an_error_reaches_the_command_line_with_its_exit_code() {
-        let line = response(&Value::from(1), Err(RpcError::new(5, "unknown contact: eve")));
+        let line = response(
+            &Value::from(1),
+            Err(RpcError::new(5, "unknown contact: eve")),
+        );
         let error = parse_response(line.as_bytes()).unwrap_err();
-        assert_eq!((error.code, error.message.as_str()), (5, "unknown contact: eve"));
+        assert_eq!(
+            (error.code, error.message.as_str()),
+            (5, "unknown contact: eve")
+        );
     }
 
     proptest! {

@@ -55,7 +55,11 @@ impl Surbs {
     /// Forgets those whose reply is later than nearly every reply.
     pub(crate) fn expire(&mut self, now: Instant, round_trip: Duration) {
         let life = round_trip.saturating_mul(SURB_LIFE_QUANTILES);
-        while self.ages.front().is_some_and(|(at, _)| now.since(*at) > life) {
+        while self
+            .ages
+            .front()
+            .is_some_and(|(at, _)| now.since(*at) > life)
+        {
             self.drop_oldest();
         }
     }

@@ -67,9 +67,10 @@ impl Client {
     }
 
     fn refuse_name(&self, name: &str) -> Result<(), RpcError> {
-        let wished = self.waiters.iter().any(
-            |w| matches!(&w.wish, Wish::Invitation { name: waiting } if waiting == name),
-        );
+        let wished = self
+            .waiters
+            .iter()
+            .any(|w| matches!(&w.wish, Wish::Invitation { name: waiting } if waiting == name));
         if wished {
             return Err(RpcError::new(USAGE, "that name is taken"));
         }
@@ -136,7 +137,10 @@ impl Client {
             return Err(RpcError::new(USAGE, "this invitation is one's own"));
         }
         if self.people.pending.values().any(|p| p.key == key) {
-            return Err(RpcError::new(USAGE, "this invitation is being opened already"));
+            return Err(RpcError::new(
+                USAGE,
+                "this invitation is being opened already",
+            ));
         }
         if let Some(consensus) = self.usable(now)
             && consensus.node(&invitation.provider).is_none()

@@ -154,8 +154,7 @@ impl Client {
             return self.unreadable();
         }
         let key = early_key(&address, number);
-        self.batch
-            .put(Table::Early, key, item.as_bytes().to_vec());
+        self.batch.put(Table::Early, key, item.as_bytes().to_vec());
         self.early.insert((address, number), item);
     }
 

@@ -3,9 +3,7 @@
 
 use rand_core::CryptoRng;
 use rand_core::Rng as _;
-use whist_link::{
-    Assembler, Backoff, Dialer, Frame, Hello, LinkId, Output, Part, Reply, Target,
-};
+use whist_link::{Assembler, Backoff, Dialer, Frame, Hello, LinkId, Output, Part, Reply, Target};
 use whist_netdoc::{Accepted, Bootstrap, Refused};
 use whist_types::{Instant, NodeId, Now, SessionAddress, Wall};
 

@@ -87,9 +87,14 @@ impl Client {
             (Job::Fetch { pending }, ReplyBody::Opened) => {
                 self.fail_pending(pending, "somebody else has opened this invitation already");
             }
-            (Job::Doc { hash, chunk }, ReplyBody::Doc { chunk: got, count, data })
-                if got == chunk =>
-            {
+            (
+                Job::Doc { hash, chunk },
+                ReplyBody::Doc {
+                    chunk: got,
+                    count,
+                    data,
+                },
+            ) if got == chunk => {
                 self.on_header_chunk(now, hash, chunk, count, &data[..]);
             }
             (Job::Doc { .. }, ReplyBody::None { .. }) => self.rumour = None,
@@ -129,7 +134,12 @@ impl Client {
     }
 
     fn on_blob(&mut self, now: Now, id: PendingId, blob: &[u8; BLOB_BYTES]) {
-        let Some(key) = self.people.pending.get(&id).map(crate::contacts::PendingRow::key) else {
+        let Some(key) = self
+            .people
+            .pending
+            .get(&id)
+            .map(crate::contacts::PendingRow::key)
+        else {
             return;
         };
         match open_bundle(&key, blob) {
@@ -178,7 +188,9 @@ impl Client {
             message: None,
         };
         let exit = row.provider;
-        self.people.contacts.insert(contact, Contact::new(row, session));
+        self.people
+            .contacts
+            .insert(contact, Contact::new(row, session));
         self.people.pending.remove(&id);
         self.batch.delete(Table::Pending, id.key());
         self.save_mailbox();

@@ -6,9 +6,7 @@ use rand_core::Rng as _;
 use whist_link::Frame;
 use whist_netdoc::{Consensus, route};
 use whist_packet::request::{Request, encode_request};
-use whist_packet::{
-    Destination, Hop, Packet, Route, SurbHash, SurbSecret, build, build_surb,
-};
+use whist_packet::{Destination, Hop, Packet, Route, SurbHash, SurbSecret, build, build_surb};
 use whist_types::{EpochSchedule, Instant, NodeId, Now, SurbId, Wall};
 
 use crate::account::{family_of, pick_provider};
@@ -148,7 +146,13 @@ impl Client {
         let there = mean.saturating_mul(u32::try_from(drawn.tick.delays.len()).ok()?);
         let hold = consensus.parameters().request_hold();
         let turned = now.wall.after(there.saturating_add(hold));
-        let back = hops(consensus, &drawn.reply, &drawn.tick.reply_delays, turned, mean)?;
+        let back = hops(
+            consensus,
+            &drawn.reply,
+            &drawn.tick.reply_delays,
+            turned,
+            mean,
+        )?;
         let back = Route::reply(back, layers).ok()?;
         let to = Destination {
             session: self.entry.session(),

@@ -87,7 +87,9 @@ impl Client {
         }
         if let Some(evidence) = self.follower.evidence() {
             let epoch = evidence.epoch;
-            warn(format!("the authorities signed two documents for epoch {epoch}"));
+            warn(format!(
+                "the authorities signed two documents for epoch {epoch}"
+            ));
         }
         match consensus {
             None if self.follower.newest().is_some() => {

@@ -226,7 +226,12 @@ impl Client {
         let over = self.network.schedule.epoch_at(now.wall) > rumour.epoch;
         if rumour.asked {
             // One an epoch: the next rumour is heard when this one's epoch is over.
-            if over && !self.outbox.entries().any(|e| matches!(e.job, Job::Doc { .. })) {
+            if over
+                && !self
+                    .outbox
+                    .entries()
+                    .any(|e| matches!(e.job, Job::Doc { .. }))
+            {
                 self.rumour = None;
             }
         } else if known {

@@ -10,7 +10,11 @@ fn filled(dir: &tempfile::TempDir) -> std::path::PathBuf {
     let path = dir.path().join("vault");
     let mut vault = Vault::create(&path, b"open sesame", Cost::LEAST, rng(1)).unwrap();
     let mut batch = Batch::new();
-    batch.put(Table::Contact, b"canary-key".to_vec(), b"canary-value".to_vec());
+    batch.put(
+        Table::Contact,
+        b"canary-key".to_vec(),
+        b"canary-value".to_vec(),
+    );
     batch.put(Table::Inbox, vec![7], vec![9; 3_000]);
     vault.apply(&batch).unwrap();
     path
@@ -94,10 +98,7 @@ fn a_row_that_was_changed_or_moved_to_another_place_is_refused() {
 fn a_header_that_asks_for_a_cheap_or_an_endless_key_is_refused() {
     for (memory_kib, passes) in [(1_024, 3), (u32::MAX, 1), (ARGON2_MEMORY_KIB_MIN, 0)] {
         let cost = Cost { memory_kib, passes };
-        assert!(matches!(
-            cost.derive(b"x", &[0; 32]),
-            Err(VaultError::Cost)
-        ));
+        assert!(matches!(cost.derive(b"x", &[0; 32]), Err(VaultError::Cost)));
     }
 }
 

@@ -1,0 +1,168 @@
+//! Where a passphrase comes from: a file, a command's first line, or the terminal without echo.
+//! Never an argument: arguments are seen by every process of the machine.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use whist_rt::{Exit, Failure, files};
+use zeroize::Zeroizing;
+
+/// A passphrase above this is a mistake: a file of another kind.
+const BYTES_MAX: u64 = 4_096;
+
+/// Where it comes from.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Source {
+    /// Read the passphrase from the first line of this file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        conflicts_with = "passphrase_command"
+    )]
+    pub passphrase_file: Option<PathBuf>,
+    /// Read the passphrase from the first line that this shell command prints.
+    #[arg(long, global = true, value_name = "COMMAND")]
+    pub passphrase_command: Option<String>,
+}
+
+fn failure(text: impl Into<String>) -> Failure {
+    Failure::new(Exit::Usage, text)
+}
+
+impl Source {
+    /// The passphrase. On a terminal it is asked for, twice when it is `new`.
+    ///
+    /// # Errors
+    /// One line and an exit code.
+    pub fn read(&self, new: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let found = match (&self.passphrase_file, &self.passphrase_command) {
+            (Some(file), _) => from_file(file)?,
+            (None, Some(command)) => from_command(command)?,
+            (None, None) => from_terminal(new)?,
+        };
+        let line: Vec<u8> = found
+            .iter()
+            .copied()
+            .take_while(|byte| !matches!(byte, b'\n' | b'\r'))
+            .collect();
+        if line.is_empty() {
+            return Err(failure("the passphrase is empty"));
+        }
+        Ok(Zeroizing::new(line))
+    }
+}
+
+fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let bytes = files::read(path, BYTES_MAX)?;
+    let missing = || failure(format!("no such passphrase file: {}", path.display()));
+    bytes.map(Zeroizing::new).ok_or_else(missing)
+}
+
+fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| failure(format!("the passphrase command does not run: {error}")))?;
+    if output.status.success() {
+        Ok(Zeroizing::new(output.stdout))
+    } else {
+        Err(failure("the passphrase command failed"))
+    }
+}
+
+fn from_terminal(new: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let first = ask("Passphrase: ")?;
+    if new && *ask("The same again: ")? != *first {
+        return Err(failure("the two passphrases differ"));
+    }
+    Ok(first)
+}
+
+/// Asks on the terminal itself, whatever stdin and stdout are, with echo off meanwhile.
+fn ask(prompt: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut terminal = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .map_err(|_| failure("no terminal: use --passphrase-file or --passphrase-command"))?;
+    let unreadable = |_: std::io::Error| failure("the terminal cannot be read");
+    terminal.write_all(prompt.as_bytes()).map_err(unreadable)?;
+    let _echo = EchoOff::new()?;
+    let mut line = Zeroizing::new(Vec::new());
+    let copy = terminal.try_clone().map_err(unreadable)?;
+    BufReader::new(copy.take(BYTES_MAX))
+        .read_until(b'\n', &mut line)
+        .map_err(unreadable)?;
+    terminal.write_all(b"\n").map_err(unreadable)?;
+    Ok(line)
+}
+
+struct EchoOff;
+
+impl EchoOff {
+    fn new() -> Result<Self, Failure> {
+        if stty("-echo") {
+            Ok(Self)
+        } else {
+            // Fail closed: a passphrase is never shown.
+            Err(failure("the terminal's echo cannot be switched off"))
+        }
+    }
+}
+
+impl Drop for EchoOff {
+    fn drop(&mut self) {
+        stty("echo");
+    }
+}
+
+fn stty(mode: &str) -> bool {
+    let Ok(terminal) = std::fs::File::open("/dev/tty") else {
+        return false;
+    };
+    Command::new("stty")
+        .arg(mode)
+        .stdin(terminal)
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(file: Option<&Path>, command: Option<&str>) -> Source {
+        Source {
+            passphrase_file: file.map(Path::to_owned),
+            passphrase_command: command.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_passphrase_is_the_first_line_of_a_file_or_of_a_commands_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("p");
+        std::fs::write(&file, "correct horse \r\nnot this\n").unwrap();
+        let read = |s: Source| s.read(true).map(|p| p.to_vec());
+        assert_eq!(read(source(Some(&file), None)).unwrap(), b"correct horse ");
+        assert_eq!(read(source(None, Some("printf 'a\\nb\\n'"))).unwrap(), b"a");
+    }
+
+    #[test]
+    fn no_file_an_empty_line_and_a_failing_command_are_one_clear_line() {
+        let cases = [
+            source(Some(Path::new("/nowhere/at/all")), None),
+            source(None, Some("false")),
+            source(None, Some("echo")),
+        ];
+        for case in cases {
+            let failure = case.read(false).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(!failure.message.contains('\n'));
+        }
+    }
+}

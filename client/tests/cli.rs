@@ -1,0 +1,204 @@
+//! The program itself: what it prints, with which code it ends, and what stands on the disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    missing_docs
+)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use whist_netdoc::{Parameters, testing};
+use whist_types::Wall;
+
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let genesis = Wall::from_secs(1_700_000_000);
+        let mut authorities = testing::Authorities::new(1, 4, Parameters::default(), genesis);
+        // Nobody listens there: the daemon stays off line.
+        let mut nodes = testing::entries(3, 2, 4);
+        for node in &mut nodes {
+            node.address = "127.0.0.1:9".to_owned();
+        }
+        authorities.set_providers(&nodes);
+        let network = authorities.network().to_toml();
+        std::fs::write(dir.path().join("network.toml"), network).unwrap();
+        std::fs::write(dir.path().join("right"), "correct horse\n").unwrap();
+        std::fs::write(dir.path().join("wrong"), "battery staple\n").unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, passphrase: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_whist"));
+        command.arg("--home").arg(self.path("home"));
+        command.arg("--passphrase-file").arg(self.path(passphrase));
+        command.args(args);
+        command
+    }
+
+    fn run(&self, passphrase: &str, args: &[&str]) -> Output {
+        self.command(passphrase, args).output().unwrap()
+    }
+
+    fn init(&self) -> Output {
+        let network = self.path("network.toml");
+        let args = ["init", "--network", network.to_str().unwrap()];
+        self.run("right", &args)
+    }
+
+    fn daemon(&self) -> Daemon {
+        let args = ["daemon", "--debug-build", "--log", "info"];
+        let mut command = self.command("right", &args);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let ready = lines.any(|line| line.unwrap().contains("ready"));
+        assert!(ready, "the daemon ended: {:?}", child.wait());
+        // Somebody must read on, or the daemon's log blocks.
+        std::thread::spawn(move || lines.count());
+        Daemon(child)
+    }
+}
+
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The code and the one line of a failure.
+fn failed(output: &Output) -> (i32, String) {
+    let line = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    (output.status.code().unwrap(), line)
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn init_makes_a_closed_home_and_never_replaces_one() {
+    let home = Home::new();
+    let output = home.init();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(mode(&home.path("home")), 0o700);
+    assert_eq!(mode(&home.path("home/vault.redb")), 0o600);
+    let vault = std::fs::read(home.path("home/vault.redb")).unwrap();
+    assert!(
+        !vault
+            .windows(9)
+            .any(|w| w == b"127.0.0.1" || w == b"authority")
+    );
+    let before = vault.len();
+    assert_eq!(failed(&home.init()).0, 1);
+    assert_eq!(
+        std::fs::read(home.path("home/vault.redb")).unwrap().len(),
+        before
+    );
+}
+
+#[test]
+fn bad_input_gets_one_line_and_its_code() {
+    let home = Home::new();
+    let cases: [(&str, &[&str], i32); 4] = [
+        ("right", &["init", "--network", "/nowhere/network.toml"], 2),
+        ("right", &["status"], 4),
+        ("right", &["send", "bob", "x"], 4),
+        ("nowhere", &["daemon", "--debug-build"], 1),
+    ];
+    for (passphrase, args, code) in cases {
+        let (found, line) = failed(&home.run(passphrase, args));
+        assert_eq!(found, code, "{args:?}: {line}");
+    }
+    std::fs::write(home.path("network.toml"), "version = 1\nsurprise = 2\n").unwrap();
+    assert_eq!(failed(&home.init()).0, 2);
+    assert!(!home.path("home").exists());
+}
+
+#[test]
+fn a_wrong_passphrase_ends_with_code_3_and_loses_nothing() {
+    let home = Home::new();
+    home.init();
+    let (code, line) = failed(&home.run("wrong", &["daemon", "--debug-build"]));
+    assert_eq!(code, 3, "{line}");
+    drop(home.daemon());
+}
+
+#[test]
+fn the_socket_is_its_owners_and_answers_every_line() {
+    let home = Home::new();
+    home.init();
+    let daemon = home.daemon();
+    let path = home.path("home/daemon.sock");
+    assert_eq!(mode(&path), 0o600);
+    let stream = UnixStream::connect(&path).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let mut ask = |line: &str| {
+        (&stream).write_all(format!("{line}\n").as_bytes()).unwrap();
+        lines.next().unwrap().unwrap()
+    };
+    assert!(ask("nonsense").contains("-32700"));
+    assert!(ask("[]").contains("-32600"));
+    assert!(ask(r#"{"jsonrpc":"2.0","id":1,"method":"burn"}"#).contains("-32601"));
+    assert!(ask(r#"{"jsonrpc":"2.0","id":1,"method":"send"}"#).contains("-32602"));
+    let answer = ask(r#"{"jsonrpc":"2.0","id":"a","method":"status"}"#);
+    assert!(
+        answer.contains("\"id\":\"a\"") && answer.contains("\"online\":false"),
+        "{answer}"
+    );
+    drop(daemon);
+}
+
+#[test]
+fn commands_reach_the_daemon_and_end_with_the_documented_codes() {
+    let home = Home::new();
+    home.init();
+    let mut daemon = home.daemon();
+    let second = home.run("right", &["daemon", "--debug-build"]);
+    assert_ne!(failed(&second).0, 0, "a second instance is refused");
+    let status = home.run("right", &["status"]);
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(
+        text.contains("off line") && text.contains("no consensus yet"),
+        "{text}"
+    );
+    let json = home.run("right", &["contacts", "--json"]);
+    assert_eq!(
+        String::from_utf8(json.stdout).unwrap(),
+        "{\"contacts\":[]}\n"
+    );
+    let cases: [(&[&str], i32); 4] = [
+        (&["send", "eve", "x"], 5),
+        (&["receive", "--from", "eve"], 5),
+        (&["receive", "--wait", "1"], 7),
+        (&["invite", "bob"], 7),
+    ];
+    for (args, code) in cases {
+        let (found, line) = failed(&home.run("right", args));
+        assert_eq!(found, code, "{args:?}: {line}");
+    }
+    let add = home.run("right", &["add", "bob", "whist:nonsense"]);
+    assert_eq!(add.status.code(), Some(2));
+    assert!(home.run("right", &["stop"]).status.success());
+    assert!(daemon.0.wait().unwrap().success());
+    assert!(!home.path("home/daemon.sock").exists());
+}
