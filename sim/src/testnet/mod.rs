@@ -1,4 +1,25 @@
 //! Networks on loopback: the recording proxy, and the real programs as processes.
+//!
+//! [`Testnet`] starts `whist-directory`, `whist-mix`, `whist-provider` and `whist` as separate
+//! processes from TOML files, each listener behind a [`proxy::Proxy`] that records. A test may put
+//! nodes of its own among them: a [`puppet`] speaks the real protocol with keys that the test made.
+//! Nothing here sleeps blindly: everything waits for an event, with a limit.
 
+mod build;
+mod folder;
+mod metrics;
+mod network;
+mod ports;
+mod program;
 pub mod proxy;
+pub mod puppet;
 pub mod records;
+mod wait;
+
+pub use build::programs;
+pub use folder::Folder;
+pub use metrics::{Metrics, read as read_metrics};
+pub use network::{Guest, Kind, Plan, Testnet};
+pub use ports::free_port;
+pub use program::{Ended, Program};
+pub use wait::{Fault, LIMIT, until, within};

@@ -224,7 +224,8 @@ async fn pump(
             let bytes = buffer.get(..count).unwrap_or_default();
             recorder.note(flow, way, records.push(bytes));
             let delay = Duration::from_micros(control.delay_us.load(Ordering::SeqCst));
-            let due = time::Instant::now() + delay;
+            let now = time::Instant::now();
+            let due = now.checked_add(delay).unwrap_or(now);
             if sender.send((due, bytes.to_vec())).await.is_err() {
                 return;
             }
