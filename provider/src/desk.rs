@@ -274,16 +274,17 @@ impl<S: Store> Desk<S> {
 
     /// Drops the shelves that were used longest ago when there are too many.
     pub(crate) fn make_room(&mut self) {
-        let many = self.shelves.len() >= limits::SHELVES_MAX;
-        // Adding up takes time: now and then will do.
-        let looked = self.uses.is_multiple_of(limits::ENTRIES_LOOK);
         let entries = || {
             self.shelves
                 .values()
                 .map(|(_, shelf)| shelf.len())
                 .sum::<usize>()
         };
-        if !many && !(looked && entries() >= limits::ENTRIES_MAX) {
+        // Adding up takes time: now and then will do.
+        let looked = self.uses.is_multiple_of(limits::ENTRIES_LOOK);
+        let too_many = self.shelves.len() >= limits::SHELVES_MAX
+            || (looked && entries() >= limits::ENTRIES_MAX);
+        if !too_many {
             return;
         }
         let mut uses: Vec<u64> = self.shelves.values().map(|(used, _)| *used).collect();

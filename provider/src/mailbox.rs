@@ -242,22 +242,26 @@ impl<S: Store> Desk<S> {
         let Some((_, shelf)) = self.shelves.get(&revoke.mailbox) else {
             return Err(StoreFault::Damaged);
         };
-        let mut batch = Batch::new();
         let gone = &revoke.addresses;
-        let mut waiting = Vec::new();
+        let waiting = gone.iter().flat_map(|address| shelf.waiting_from(address));
+        let waiting: Vec<_> = waiting.collect();
+        // The items first: what is left of a revocation that fails half-way, its repetition finds.
+        self.delete_items(&revoke.mailbox, &waiting, false)?;
+        let Some((_, shelf)) = self.shelves.get(&revoke.mailbox) else {
+            return Err(StoreFault::Damaged);
+        };
+        let mut batch = Batch::new();
         for address in gone.iter().filter(|a| shelf.has_address(a)) {
             batch.delete(Key::of(shelf.day, Table::Address, address.to_bytes()));
-            waiting.extend(shelf.waiting_from(address));
         }
         let kept = shelf.addresses().filter(|a| !gone.contains(a));
         put_book(&mut batch, shelf.day, &revoke.mailbox, kept);
-        self.commit(&batch)?;
-        self.delete_items(&revoke.mailbox, &waiting, false)?;
+        let ticket = self.commit(&batch)?;
         if let Some((_, shelf)) = self.shelves.get_mut(&revoke.mailbox) {
             gone.iter()
                 .for_each(|address| shelf.remove_address(address));
         }
-        Ok(Answer::after(ReplyBody::Ok, self.tickets.touch()))
+        Ok(Answer::after(ReplyBody::Ok, ticket))
     }
 
     /// Deletes items, and keeps their hashes if a repeated `PUT` could bring them back.

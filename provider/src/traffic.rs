@@ -257,7 +257,9 @@ where
         self.streams = self.streams.wrapping_add(1);
         let stream = self.streams;
         let follower = &self.follower;
-        let Some(served) = follower.served(now.wall) else { return };
+        let Some(served) = follower.served(now.wall) else {
+            return;
+        };
         let hash = served.hash();
         self.entry.with(link, |session| {
             let bundle = follower.bundle_for(session.held(), now.wall);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use whist_packet::request::{Get, ReplyBody, map_insert};
+use whist_packet::request::{Get, ReplyBody, Revoke, map_insert};
 use whist_provider::desk::Rules;
 use whist_provider::store::{Day, Memory, Store, Table};
 use whist_provider::ticket::Fate;
-use whist_types::{MailboxAddress, Wall};
+use whist_types::{Epoch, MailboxAddress, Wall};
 
-use crate::rig::{DAY_S, RULES, Rig, bytes, create, poll};
+use crate::rig::{DAY_S, RULES, Rig, bytes, create, key, poll};
 
 #[test]
 fn a_repeated_put_stores_nothing_twice_also_two_days_after_the_item_was_deleted() {
@@ -260,4 +260,37 @@ fn a_shelf_that_was_dropped_is_loaded_again_as_it_was() {
         }),
         Some(6)
     );
+}
+
+#[test]
+fn a_revocation_that_fails_anywhere_is_finished_by_its_repetition() {
+    for n in 0..6 {
+        let mut rig = Rig::new();
+        let addresses = rig.create(1);
+        for item in 0..6 {
+            rig.stored(&addresses[item as usize % 2], item);
+        }
+        let revoke = Revoke {
+            mailbox: key(1),
+            epoch: Epoch::new(0),
+            addresses: vec![addresses[0]],
+            signature: [0; 64],
+        };
+        rig.disk.fail_in(Some(n));
+        let first = rig.desk.revoke(&revoke).body;
+        rig.disk.fail_in(None);
+        assert_eq!(first == ReplyBody::Ok, n >= 2);
+        rig.sync();
+        let mut rig = rig.crash();
+        assert_eq!(rig.desk.revoke(&revoke).body, ReplyBody::Ok);
+        rig.sync();
+        rig.stored(&addresses[0], 99);
+        let ReplyBody::Item {
+            number, waiting, ..
+        } = rig.get(&poll(1))
+        else {
+            panic!("nothing");
+        };
+        assert_eq!((number, waiting), (2, 3));
+    }
 }

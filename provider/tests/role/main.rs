@@ -10,6 +10,7 @@
     unreachable_pub
 )]
 
+mod chaos;
 mod entry;
 mod exit;
 mod rig;
