@@ -17,7 +17,7 @@ use whist_netdoc::NodeRole;
 use whist_packet::{Destination, Hop, Packet, Route, build};
 use whist_rt::{time, wall};
 use whist_sim::testnet::puppet::{Playing, Puppet, Seen, Stage, marked};
-use whist_sim::testnet::{LIMIT, Plan, Testnet};
+use whist_sim::testnet::{Kind, LIMIT, Person, Plan, Testnet};
 use whist_timing::{Rng, exponential};
 use whist_types::{Epoch, Layer, NodeId, Wall};
 
@@ -312,4 +312,42 @@ async fn forgets_with_its_memory(rig: &mut Rig) {
     }
     let refused = "whist_mix_dropped_total{reason=\"bad_mac\"}";
     rig.net.reaches(MIX, refused, 100.0).await.unwrap();
+}
+
+#[test]
+fn an_item_that_was_stored_is_there_after_its_provider_was_killed() {
+    let test = async {
+        let plan = Plan {
+            mixes: 3,
+            ..Plan::default()
+        };
+        let mut net = Testnet::start(&plan, &[]).await.unwrap();
+        net.ready().await.unwrap();
+        let mut alice = Person::init(&net, "alice").await.unwrap();
+        let mut bob = Person::init(&net, "bob").await.unwrap();
+        alice.start().await.unwrap();
+        bob.start().await.unwrap();
+        let invitation = alice.invite("bob").await.unwrap();
+        bob.add("alice", &invitation).await.unwrap();
+        let status = alice.ask(&["status"]).await.unwrap();
+        let host = status["mailbox_provider"].as_str().unwrap().to_owned();
+        let of_id = |name: &String| net.identity(name).unwrap().node_id().to_string() == host;
+        let host = net.names(Kind::Provider).into_iter().find(of_id).unwrap();
+
+        alice.stop().await.unwrap();
+        for text in ["first", "second", "third"] {
+            bob.send("alice", text).await.unwrap();
+        }
+        // Nothing is between `stored` and the kill but this line.
+        net.program(&host).unwrap().kill().await.unwrap();
+        net.restart(&host).await.unwrap();
+        alice.start().await.unwrap();
+        let mut came = Vec::new();
+        while came.len() < 3 {
+            came.extend(alice.receive().await.unwrap());
+        }
+        let expected = ["first", "second", "third"].map(|text| ("bob".to_owned(), text.to_owned()));
+        assert_eq!(came, expected);
+    };
+    whist_rt::block_on(test).unwrap();
 }

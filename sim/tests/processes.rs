@@ -10,7 +10,7 @@
 )]
 
 use whist_link::RECORD_BYTES;
-use whist_sim::testnet::{Kind, Plan, Testnet};
+use whist_sim::testnet::{Kind, Person, Plan, Testnet};
 
 #[test]
 fn a_network_of_processes_carries_loops_in_frames_of_one_size() {
@@ -35,6 +35,36 @@ fn a_network_of_processes_carries_loops_in_frames_of_one_size() {
                 .await
                 .unwrap();
         }
+        assert_eq!(net.recorder().frame_sizes(), [RECORD_BYTES].into());
+    };
+    whist_rt::block_on(test).unwrap();
+}
+
+#[test]
+fn two_people_talk_over_a_network_of_processes() {
+    let test = async {
+        let net = Testnet::start(&Plan::default(), &[]).await.unwrap();
+        net.ready().await.unwrap();
+        let mut alice = Person::init(&net, "alice").await.unwrap();
+        let mut bob = Person::init(&net, "bob").await.unwrap();
+        alice.start().await.unwrap();
+        bob.start().await.unwrap();
+        let invitation = alice.invite("bob").await.unwrap();
+        bob.add("alice", &invitation).await.unwrap();
+
+        bob.send("alice", "are you there?").await.unwrap();
+        let came = alice.receive().await.unwrap();
+        assert_eq!(came, [("bob".to_owned(), "are you there?".to_owned())]);
+        alice.send("bob", "nobody knows").await.unwrap();
+        let came = bob.receive().await.unwrap();
+        assert_eq!(came, [("alice".to_owned(), "nobody knows".to_owned())]);
+
+        // A daemon that was told to end has kept everything.
+        alice.stop().await.unwrap();
+        bob.send("alice", "while you were away").await.unwrap();
+        alice.start().await.unwrap();
+        let came = alice.receive().await.unwrap();
+        assert_eq!(came, [("bob".to_owned(), "while you were away".to_owned())]);
         assert_eq!(net.recorder().frame_sizes(), [RECORD_BYTES].into());
     };
     whist_rt::block_on(test).unwrap();
