@@ -99,7 +99,10 @@ struct Packets<'a> {
 impl Report {
     /// Texts that were read.
     pub fn delivered(&self) -> usize {
-        self.messages.iter().filter(|message| message.read.is_some()).count()
+        self.messages
+            .iter()
+            .filter(|message| message.read.is_some())
+            .count()
     }
 
     fn mixed(&self) -> u64 {
@@ -110,8 +113,14 @@ impl Report {
     fn read_ms(&self, percent: usize) -> u64 {
         let mut times: Vec<_> = self.messages.iter().filter_map(|m| m.read).collect();
         times.sort_unstable();
-        let at = times.len().saturating_sub(1).saturating_mul(percent).div_ceil(100);
-        times.get(at).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+        let at = times
+            .len()
+            .saturating_sub(1)
+            .saturating_mul(percent)
+            .div_ceil(100);
+        times.get(at).map_or(0, |time| {
+            u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        })
     }
 
     /// The object of `--json`, on one line.
@@ -119,8 +128,14 @@ impl Report {
         serde_json::to_string(&Json {
             messages_sent: self.messages.len(),
             messages_delivered: self.delivered(),
-            latency_ms: Latency { p50: self.read_ms(50), p99: self.read_ms(99) },
-            packets: Packets { mixed: self.mixed(), dropped: &self.dropped },
+            latency_ms: Latency {
+                p50: self.read_ms(50),
+                p99: self.read_ms(99),
+            },
+            packets: Packets {
+                mixed: self.mixed(),
+                dropped: &self.dropped,
+            },
             loops: self.loops,
             frame_sizes_seen: &self.frame_sizes,
             seed: self.seed,
@@ -136,37 +151,83 @@ impl Report {
 
     fn write_table(&self, out: &mut String) -> std::fmt::Result {
         let (delivered, sent) = (self.delivered(), self.messages.len());
-        let how = if self.exact { "each once, in order, unaltered" } else { "NOT exactly" };
+        let how = if self.exact {
+            "each once, in order, unaltered"
+        } else {
+            "NOT exactly"
+        };
         writeln!(out, "messages   {delivered} of {sent} delivered, {how}")?;
-        writeln!(out, "\n  from    text                            stored      read")?;
+        writeln!(
+            out,
+            "\n  from    text                            stored      read"
+        )?;
         for message in &self.messages {
             let show = |time: Option<Duration>| match time {
                 Some(time) => format!("{:.2} s", time.as_secs_f64()),
                 None => "never".to_owned(),
             };
             let (stored, read) = (show(message.stored), show(message.read));
-            writeln!(out, "  {:<6}  {:<28}  {stored:>8}  {read:>8}", message.from, message.text)?;
+            writeln!(
+                out,
+                "  {:<6}  {:<28}  {stored:>8}  {read:>8}",
+                message.from, message.text
+            )?;
         }
-        writeln!(out, "\npackets sent by each client (only the experiment can know)")?;
+        writeln!(
+            out,
+            "\npackets sent by each client (only the experiment can know)"
+        )?;
         for client in &self.clients {
-            let kinds: Vec<_> = client.sent.iter().map(|(k, n)| format!("{k} {n}")).collect();
+            let kinds: Vec<_> = client
+                .sent
+                .iter()
+                .map(|(k, n)| format!("{k} {n}"))
+                .collect();
             let total: u64 = client.sent.values().sum();
             let (name, back, kinds) = (client.name, client.returned, kinds.join(", "));
             writeln!(out, "  {name:<6}  {total} sent, {back} came back: {kinds}")?;
         }
         let Loops { sent, returned } = self.loops;
-        writeln!(out, "\nloops      {returned} of {sent} returned (mixes' own)")?;
-        writeln!(out, "\nlayer      packets mixed     pool (mean of one mix)     law λ/μ")?;
+        writeln!(
+            out,
+            "\nloops      {returned} of {sent} returned (mixes' own)"
+        )?;
+        writeln!(
+            out,
+            "\nlayer      packets mixed     pool (mean of one mix)     law λ/μ"
+        )?;
         for (index, layer) in self.layers.iter().enumerate() {
-            let LayerCounts { mixed, held_mean, held_law } = layer;
-            writeln!(out, "  {index}        {mixed:>13}     {held_mean:>22.2}     {held_law:>7.2}")?;
+            let LayerCounts {
+                mixed,
+                held_mean,
+                held_law,
+            } = layer;
+            writeln!(
+                out,
+                "  {index}        {mixed:>13}     {held_mean:>22.2}     {held_law:>7.2}"
+            )?;
         }
         let dropped: Vec<_> = self.dropped.iter().filter(|(_, n)| **n > 0).collect();
-        let dropped: Vec<_> = dropped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
-        let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
+        let dropped: Vec<_> = dropped
+            .iter()
+            .map(|(reason, n)| format!("{reason} {n}"))
+            .collect();
+        let dropped = if dropped.is_empty() {
+            "none".to_owned()
+        } else {
+            dropped.join(", ")
+        };
         writeln!(out, "\ndropped    {dropped}")?;
-        writeln!(out, "wire       record lengths of frames on all links: {:?}", self.frame_sizes)?;
-        writeln!(out, "memory     {} MiB resident, the whole network in it", self.memory_mib)
+        writeln!(
+            out,
+            "wire       record lengths of frames on all links: {:?}",
+            self.frame_sizes
+        )?;
+        writeln!(
+            out,
+            "memory     {} MiB resident, the whole network in it",
+            self.memory_mib
+        )
     }
 }
 
