@@ -159,10 +159,15 @@ impl Cli {
                 now,
                 wait,
             } => {
+                let invitation = or_stdin(invitation)?;
+                // What is no invitation shows nothing to anybody: one line says so, and no other.
+                invitation
+                    .parse::<whist_ratchet::Invitation>()
+                    .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
                 warn_of_waiting(now)?;
                 Call::Add {
                     name,
-                    invitation: or_stdin(invitation)?,
+                    invitation,
                     now,
                     wait_s: wait,
                 }

@@ -6,11 +6,12 @@ mod api;
 pub mod cli;
 mod client;
 mod contacts;
-#[cfg(feature = "control")]
+#[cfg(any(test, feature = "control"))]
 pub mod control;
 pub mod conversation;
 pub mod daemon;
 pub mod emission;
+pub mod fuzzing;
 pub mod ids;
 pub mod limits;
 pub mod mailbox;

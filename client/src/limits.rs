@@ -71,8 +71,9 @@ pub const INVITATIONS_MAX: usize = 256;
 pub const SPARE_LOW: usize = 8;
 /// Prepared invitations at which more are published.
 pub const INVITATIONS_LOW: usize = 1;
-/// Chunks of a document blob that a provider may send (a consensus of 4,000 nodes fits).
-pub const DOCUMENT_PARTS_MAX: u16 = 2_048;
+/// Chunks of a document blob that a provider may send: the largest bundle, padded to 16 frames.
+pub const DOCUMENT_PARTS_MAX: u16 = 2_640;
+const _: () = assert!(whist_netdoc::BUNDLE_BYTES_MAX < 2_624 * whist_link::PART_BYTES);
 /// One line of the socket: a text of the greatest size, escaped.
 pub const RPC_LINE_BYTES_MAX: usize = 512 * 1_024;
 /// Connections to the socket at once.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use zeroize::Zeroize;
+
 /// The kinds of rows. The numbers are on disk: never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -84,7 +86,7 @@ impl Table {
 /// The name of a row: its table and its key there.
 pub type RowName = (Table, Vec<u8>);
 
-/// Rows in memory: what the vault held when it was opened. Also the whole store of a client in
+/// Rows in memory, erased when dropped: what the vault held when it was opened. Also the whole store of a client in
 /// the simulator, where it is what a crash leaves.
 #[derive(Default, Clone, PartialEq, Eq)]
 pub struct Rows {
@@ -145,6 +147,12 @@ impl Rows {
     }
 }
 
+impl Drop for Rows {
+    fn drop(&mut self) {
+        self.rows.values_mut().for_each(Zeroize::zeroize);
+    }
+}
+
 impl std::fmt::Debug for Rows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Rows({})", self.rows.len())
@@ -185,6 +193,13 @@ impl Batch {
         self.changes
             .iter()
             .map(|((table, key), value)| (*table, key.as_slice(), value.as_deref()))
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let written = self.changes.values_mut().flatten();
+        written.for_each(Zeroize::zeroize);
     }
 }
 

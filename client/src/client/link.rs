@@ -137,6 +137,8 @@ impl Client {
         if self.emission.is_running() {
             self.emission.stop();
             self.show(Event::Online(false));
+            // What was under way is lost with the link, which tells nothing of the mixes.
+            self.losses = LossTest::new(loss_limits(self.repeat_law().round_trip));
         }
         self.surbs.clear();
     }
@@ -192,6 +194,10 @@ impl Client {
     }
 
     fn document_part(&mut self, now: Now, part: Part) {
+        // A document that is on its way is waited for: a large one takes minutes.
+        if let Some(patience) = &mut self.entry.patience {
+            *patience = now.instant.after(BOOTSTRAP_PATIENCE);
+        }
         match self.entry.assembler.push(part) {
             Ok(None) => {}
             Ok(Some(blob)) => self.document(now, &blob),
@@ -252,7 +258,6 @@ impl Client {
             };
             if self.entry.wanted() != Some(id) {
                 self.off_line();
-                self.losses = LossTest::new(loss_limits(self.repeat_law().round_trip));
             }
             self.entry.want(id, target);
             return;

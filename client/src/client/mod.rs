@@ -108,7 +108,7 @@ pub struct Client {
     rumour: Option<Rumour>,
     /// Whether it was handled once; the first call, which dials, is due at once.
     started: bool,
-    #[cfg(feature = "control")]
+    #[cfg(any(test, feature = "control"))]
     control: Option<crate::control::Misbehaviour>,
 }
 
@@ -175,7 +175,7 @@ impl Client {
             equivocation_told: false,
             rumour: None,
             started: false,
-            #[cfg(feature = "control")]
+            #[cfg(any(test, feature = "control"))]
             control: None,
         })
     }
@@ -194,7 +194,7 @@ impl Client {
     }
 
     /// The test-only client that breaks the rule that the clock waits for nothing.
-    #[cfg(feature = "control")]
+    #[cfg(any(test, feature = "control"))]
     pub const fn dangerously_misbehave(&mut self, how: crate::control::Misbehaviour) {
         self.control = Some(how);
     }

@@ -3,7 +3,7 @@
 use whist_netdoc::{HEADER_BYTES, SIGNATURE_BYTES};
 use whist_packet::request::{BLOB_BYTES, Reply, ReplyBody, parse_reply};
 use whist_ratchet::{Bundle, Plaintext, Session, open_bundle};
-use whist_types::{ConsensusHash, NodeId, Now, SurbId};
+use whist_types::{ConsensusHash, MailboxAddress, NodeId, Now, SurbId};
 
 use crate::api::{Event, MessageState};
 use crate::client::send::count;
@@ -259,12 +259,23 @@ impl Client {
                 self.fail_pending(pending, "the invitation's provider does not answer");
             }
             Job::Doc { .. } => self.rumour = None,
+            Job::Put {
+                address,
+                message: None,
+                ..
+            } => self.greeting_failed(address),
             // Upkeep queues these again as long as they are needed.
-            Job::Put { .. }
-            | Job::Create
-            | Job::Add { .. }
-            | Job::Revoke { .. }
-            | Job::Publish { .. } => {}
+            Job::Create | Job::Add { .. } | Job::Revoke { .. } | Job::Publish { .. } => {}
+        }
+    }
+
+    fn greeting_failed(&mut self, address: MailboxAddress) {
+        let contacts = self.people.contacts.values();
+        if let Some(contact) = contacts.map(|c| &c.row).find(|row| row.address == address) {
+            self.show(Event::AddFailed {
+                contact: contact.name.clone(),
+                reason: "the first item stays without an answer".to_owned(),
+            });
         }
     }
 

@@ -7,18 +7,20 @@
     reason = "a rig for tests"
 )]
 
+mod provider;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use ed25519_dalek::{Signature, VerifyingKey};
 use rand_core::{Rng as _, SeedableRng as _};
 use whist_link::{Frame, Hello, Input, LinkId, Output, Remote, Reply, Role, split};
 use whist_netdoc::{Follower, NodeEntry, Parameters, testing};
-use whist_packet::request::{ReplyBody, Request, encode_reply, parse_request, signing_bytes};
-use whist_packet::{Packet, SphinxSecret, SurbHash, Unwrapped, unwrap};
+use whist_packet::request::{encode_reply, parse_request};
+use whist_packet::{Packet, SphinxSecret, Unwrapped, unwrap};
 use whist_timing::Rng;
 use whist_types::{
-    DropId, Epoch, Instant, MailboxAddress, MailboxKey, NodeId, Now, Secret, SessionAddress, Wall,
+    ConsensusHash, DropId, Epoch, Instant, MailboxAddress, MailboxKey, NodeId, Now, Secret,
+    SessionAddress, Wall,
 };
 
 use crate::api::{Answer, Command, Effect, Event};
@@ -117,6 +119,8 @@ pub(super) struct Rig {
     mailboxes: HashMap<MailboxKey, MailboxAt>,
     addresses: HashMap<MailboxAddress, MailboxKey>,
     drops: HashMap<DropId, Drop>,
+    /// Another document of the same epoch, which replies name instead of the true one.
+    fork: Option<(ConsensusHash, Vec<u8>)>,
     rng: Rng,
 }
 
@@ -158,6 +162,7 @@ impl Rig {
             mailboxes: HashMap::new(),
             addresses: HashMap::new(),
             drops: HashMap::new(),
+            fork: None,
             rng,
         };
         rig.publish(Epoch::new(0));
@@ -383,7 +388,8 @@ impl Rig {
         let Some(body) = self.serve(exit, &hash, request.unwrap()) else {
             return;
         };
-        let reply = encode_reply(&self.directory.hash(), &body, &mut self.rng);
+        let hash = self.fork.as_ref().map_or(self.directory.hash(), |f| f.0);
+        let reply = encode_reply(&hash, &body, &mut self.rng);
         let (first, packet) = surb.reply(&reply).unwrap();
         let (hops, _, last) = self.walk(first, packet);
         let Unwrapped::Final { to, payload } = last else {
@@ -399,130 +405,6 @@ impl Rig {
             payload: *payload.sealed(),
         });
         self.at(wait, Due::Reply { side, reply });
-    }
-
-    fn signed(
-        &self,
-        request: &Request,
-        key: &MailboxKey,
-        sig: &[u8; 64],
-        surb: &SurbHash,
-        exit: NodeId,
-    ) {
-        let bytes = signing_bytes(request, surb, &exit);
-        let key = VerifyingKey::from_bytes(key.as_bytes()).unwrap();
-        key.verify_strict(&bytes, &Signature::from_bytes(sig))
-            .unwrap();
-    }
-
-    fn serve(&mut self, exit: NodeId, surb: &SurbHash, request: Request) -> Option<ReplyBody> {
-        Some(match &request {
-            Request::Echo => ReplyBody::Ok,
-            Request::Create(create) => {
-                self.signed(&request, &create.mailbox, &create.signature, surb, exit);
-                for salt in &create.salts {
-                    let address = create.mailbox.address(salt);
-                    self.addresses.insert(address, create.mailbox);
-                }
-                self.mailboxes.entry(create.mailbox).or_insert(MailboxAt {
-                    next: 1,
-                    ..MailboxAt::default()
-                });
-                ReplyBody::Created {
-                    per_day: 1,
-                    burst: 1,
-                }
-            }
-            Request::Add(add) => {
-                self.signed(&request, &add.mailbox, &add.signature, surb, exit);
-                for salt in &add.salts {
-                    self.addresses
-                        .insert(add.mailbox.address(salt), add.mailbox);
-                }
-                ReplyBody::Ok
-            }
-            Request::Put { address, item } => {
-                if self.weather.silent {
-                    return None;
-                }
-                self.put(*address, item);
-                ReplyBody::Stored
-            }
-            Request::Get(get) => {
-                self.signed(&request, &get.mailbox, &get.signature, surb, exit);
-                self.hand_out(get)
-            }
-            Request::Publish { drop, blob, .. } => {
-                self.drops.entry(*drop).or_insert((blob.clone(), None));
-                ReplyBody::Ok
-            }
-            Request::Fetch { drop, token_hash } => match self.drops.get_mut(drop) {
-                Some((blob, token)) => {
-                    let bound = *token.get_or_insert(*token_hash);
-                    if bound == *token_hash || self.weather.open_drops {
-                        ReplyBody::Blob(blob.clone())
-                    } else {
-                        ReplyBody::Opened
-                    }
-                }
-                None => ReplyBody::None {
-                    waiting: 0,
-                    oldest: 0,
-                },
-            },
-            Request::Revoke(_) => ReplyBody::Ok,
-            Request::Doc { .. } => ReplyBody::None {
-                waiting: 0,
-                oldest: 0,
-            },
-        })
-    }
-
-    fn put(&mut self, address: MailboxAddress, item: &[u8; 1_536]) {
-        let Some(key) = self.addresses.get(&address) else {
-            return;
-        };
-        let doubles = self.weather.doubles;
-        let at = self.mailboxes.get_mut(key).unwrap();
-        let known = at.items.values().any(|(_, kept, _)| **kept == *item);
-        if doubles || !known {
-            at.items
-                .insert(at.next, (address, Box::new(*item), Instant::ZERO));
-            at.next += 1;
-        }
-    }
-
-    fn hand_out(&mut self, get: &whist_packet::request::Get) -> ReplyBody {
-        use whist_packet::request::map_contains;
-        let (now, weather) = (self.now.instant, self.weather);
-        let at = self.mailboxes.get_mut(&get.mailbox).unwrap();
-        let contains = |map: &[u8; 64], n: u64| map_contains(map, get.acked, n);
-        at.items
-            .retain(|n, _| *n > get.acked && !contains(&get.done, *n));
-        let oldest = at.items.keys().next().copied().unwrap_or(at.next);
-        let waiting = u32::try_from(at.items.len()).unwrap();
-        let free = |(n, (_, _, lease)): &(&u64, &mut Kept)| {
-            weather.doubles || (*lease <= now && !contains(&get.held, **n))
-        };
-        let mut items = at.items.iter_mut().filter(free);
-        let found = if weather.reversed {
-            items.next_back()
-        } else {
-            items.next()
-        };
-        match found {
-            Some((number, (address, item, lease))) => {
-                *lease = now.after(Duration::from_secs(u64::from(get.lease_s)));
-                ReplyBody::Item {
-                    number: *number,
-                    address: *address,
-                    waiting,
-                    oldest,
-                    item: item.clone(),
-                }
-            }
-            None => ReplyBody::None { waiting, oldest },
-        }
     }
 
     /// Runs for this long.

@@ -69,12 +69,12 @@ impl Client {
         }
     }
 
-    #[cfg(not(feature = "control"))]
+    #[cfg(not(any(test, feature = "control")))]
     fn next_tick(&mut self, now: Now, law: &Law) -> Option<Tick> {
         self.emission.take(now.instant, law)
     }
 
-    #[cfg(feature = "control")]
+    #[cfg(any(test, feature = "control"))]
     fn next_tick(&mut self, now: Now, law: &Law) -> Option<Tick> {
         let waiting = self.outbox.due(now.instant).count();
         crate::control::take(&mut self.emission, self.control, now.instant, law, waiting)

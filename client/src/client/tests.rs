@@ -8,6 +8,7 @@ use whist_types::{Epoch, Instant};
 
 use crate::api::{Answer, Event, MessageState, Status};
 use crate::client::rig::{Rig, parameters};
+use crate::control::Misbehaviour;
 use crate::rpc::Call;
 
 fn status(rig: &Rig, side: usize) -> Status {
@@ -172,10 +173,23 @@ fn nothing_is_acknowledged_before_the_vault_holds_it() {
 
 /// All but times of answers: what an observer of the wire and the mixes has of a client.
 fn observed(busy: bool, silent: bool) -> (Vec<super::rig::Seen>, usize) {
+    observed_of(busy, silent, None, 220)
+}
+
+fn observed_of(
+    busy: bool,
+    silent: bool,
+    control: Option<Misbehaviour>,
+    rounds: usize,
+) -> (Vec<super::rig::Seen>, usize) {
     let (mut rig, alice, bob) = Rig::pair(parameters());
     let from = rig.now.instant;
     rig.weather.silent = silent;
-    for i in 0..220 {
+    if let Some(control) = control {
+        let client = rig.sides[alice].client.as_mut().unwrap();
+        client.dangerously_misbehave(control);
+    }
+    for i in 0..rounds {
         if busy {
             rig.send(alice, "bob", &format!("{i}"));
             rig.send(bob, "alice", &format!("{i}"));
@@ -195,6 +209,18 @@ fn idle_and_busy_clients_of_one_seed_are_the_same_to_an_observer() {
     assert!(idle.len() > 900, "{}", idle.len());
     assert_eq!(idle, busy);
     assert_eq!(idle, withheld);
+}
+
+#[test]
+fn a_client_that_skips_a_tick_when_its_outbox_is_full_or_sends_at_once_is_found_out() {
+    for control in [
+        Misbehaviour::SkipWhenFull { waiting: 2 },
+        Misbehaviour::SendAtOnce,
+    ] {
+        let (idle, _) = observed_of(false, false, Some(control), 20);
+        let (busy, _) = observed_of(true, false, Some(control), 20);
+        assert_ne!(idle, busy, "{control:?}");
+    }
 }
 
 #[test]
@@ -409,6 +435,32 @@ fn a_consensus_past_its_grace_stops_the_client_with_a_clear_status() {
     rig.publish(Epoch::new(5));
     rig.cut(alice);
     rig.until("a newer document", |rig| status(rig, alice).online);
+}
+
+#[test]
+fn a_second_document_of_an_epoch_is_asked_for_through_the_network_and_proof_stops_the_client() {
+    let mut rig = Rig::new(parameters());
+    let alice = rig.add_client(1);
+    rig.until("quiet", |rig| {
+        status(rig, alice).invitations_ready == 4 && status(rig, alice).outbox == 0
+    });
+    rig.fork();
+    let told = |rig: &Rig| rig.sides[alice].events.contains(&Event::Equivocation);
+    rig.until("proof", told);
+    let asked = rig.sides[alice].commands.iter().filter(|c| c.1 == "other");
+    // A header with three signatures of each kind is about 10 kB.
+    assert!((4..=8).contains(&asked.count()));
+    assert!(!status(&rig, alice).online);
+    assert!(
+        status(&rig, alice)
+            .warnings
+            .iter()
+            .any(|w| w.contains("two documents"))
+    );
+    rig.run(Duration::from_secs(1));
+    rig.start(alice, 60);
+    rig.run(Duration::from_secs(5));
+    assert!(!status(&rig, alice).online, "the proof is kept");
 }
 
 #[test]
