@@ -178,26 +178,28 @@ impl Rig {
 
     /// Fresh packets pass from every neighbour; each leaves after everything that came before it.
     async fn fresh_ones_pass(&mut self, epoch: Epoch) {
-        let (before, _) = self.neighbours();
-        for from in before {
-            let passing = async {
-                loop {
+        let passing = async {
+            let mut waiting = self.neighbours().0;
+            while !waiting.is_empty() {
+                let mut marks = Vec::new();
+                for from in &waiting {
                     let packet = self.fresh(epoch, LAST_DELAY);
-                    let mark = self.sent.last().unwrap().mark;
-                    self.puppets[from].send(vec![packet]).await.unwrap();
-                    let arrived = self.stage.until("a fresh packet", |seen| {
-                        seen.arrivals.contains_key(&mark).then_some(())
-                    });
-                    // The mix's own link to the next layer may not be back yet.
-                    if time::timeout(3 * LAST_DELAY, arrived).await.is_ok() {
-                        return;
-                    }
+                    marks.push(self.sent.last().unwrap().mark);
+                    self.puppets[*from].send(vec![packet]).await.unwrap();
                 }
-            };
-            time::timeout(LIMIT, passing)
-                .await
-                .expect("fresh packets pass after a restart");
-        }
+                let all = self.stage.until("fresh packets", |seen| {
+                    let arrived = |mark| seen.arrivals.contains_key(mark);
+                    marks.iter().all(arrived).then_some(())
+                });
+                // The mix's own link to the next layer may not be back yet.
+                let _ = time::timeout(3 * LAST_DELAY, all).await;
+                let seen = self.stage.seen();
+                let mut marks = marks.iter();
+                waiting.retain(|_| !seen.arrivals.contains_key(marks.next().unwrap()));
+            }
+        };
+        let passed = time::timeout(LIMIT, passing).await;
+        passed.expect("fresh packets pass after a restart");
     }
 
     fn accepted(&self) -> Vec<Epoch> {

@@ -23,5 +23,5 @@ pub use metrics::{Metrics, read as read_metrics};
 pub use network::{Guest, Kind, Plan, Testnet};
 pub use person::Person;
 pub use ports::free_port;
-pub use program::{Ended, Program};
+pub use program::{Ended, Program, run};
 pub use wait::{Fault, LIMIT, until, within};

@@ -1,11 +1,14 @@
 //! A network of processes.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 use whist_netdoc::{Bootstrap, Network};
+use whist_rt::sync::Semaphore;
 use whist_rt::{Clock, wall};
 use whist_types::{EpochSchedule, Family, IdentityKey};
 
@@ -110,6 +113,20 @@ pub struct Testnet {
     recorder: Recorder,
     nodes: BTreeMap<String, Node>,
     schedule: EpochSchedule,
+    /// Held until everything else is gone.
+    _turn: Turn,
+}
+
+/// One network at a time in each process: tests run on several threads, and a machine that is too
+/// busy shows nothing.
+type Turn = Box<dyn Any + Send + Sync>;
+
+async fn turn() -> Result<Turn, Fault> {
+    static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
+    let permit = Arc::clone(&TURNS).acquire_owned().await;
+    permit
+        .map(|permit| -> Turn { Box::new(permit) })
+        .map_err(|error| Fault::new(error.to_string()))
 }
 
 impl Testnet {
@@ -119,7 +136,24 @@ impl Testnet {
     /// # Errors
     /// [`Fault`], with the words of the program that failed.
     pub async fn start(plan: &Plan, guests: &[Guest]) -> Result<Self, Fault> {
+        let mut net = Self::prepare(plan, guests).await?;
+        let names: Vec<_> = net.nodes.keys().cloned().collect();
+        for name in &names {
+            net.program(name)?.start()?;
+        }
+        for name in &names {
+            net.up(name).await?;
+        }
+        Ok(net)
+    }
+
+    /// All of [`Testnet::start`] but the start: keys, files, and nothing that runs.
+    ///
+    /// # Errors
+    /// [`Fault`], with the words of the program that failed.
+    pub async fn prepare(plan: &Plan, guests: &[Guest]) -> Result<Self, Fault> {
         let mut net = Self {
+            _turn: turn().await?,
             folder: Folder::new(&std::env::temp_dir())?,
             memory: Folder::new(Path::new("/dev/shm"))?,
             binaries: programs()?,
@@ -138,23 +172,16 @@ impl Testnet {
         ];
         for (kind, count) in counts {
             for number in 1..=count {
-                net.prepare(kind, number, plan).await?;
+                net.init(kind, number, plan).await?;
             }
         }
         net.admit(guests)?;
         net.found(plan, guests).await?;
-        let names: Vec<_> = net.nodes.keys().cloned().collect();
-        for name in &names {
-            net.program(name)?.start()?;
-        }
-        for name in &names {
-            net.up(name).await?;
-        }
         Ok(net)
     }
 
     /// Writes the node's file, runs its `init`, and puts a proxy before it.
-    async fn prepare(&mut self, kind: Kind, number: usize, plan: &Plan) -> Result<(), Fault> {
+    async fn init(&mut self, kind: Kind, number: usize, plan: &Plan) -> Result<(), Fault> {
         let name = format!("{}-{number}", kind.name());
         let (listen, metrics) = (free_port()?, free_port()?);
         let (listener, advertise) = Proxy::bind().await?;
@@ -182,7 +209,7 @@ impl Testnet {
         std::fs::write(&config, text)?;
         let binary = self.binaries.join(kind.program());
         let path = config.display().to_string();
-        let ended = run(&binary, &["init", "--config", &path], &[]).await?;
+        let ended = run(&binary, &["init", "--config", &path]).await?;
         if ended.code != Some(0) {
             return Err(Fault::new(format!("{name}: init: {}", ended.stderr)));
         }
@@ -260,7 +287,7 @@ impl Testnet {
             arguments.extend([option.to_owned(), value]);
         }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        let ended = run(&self.binaries.join("whist-directory"), &arguments, &[]).await?;
+        let ended = run(&self.binaries.join("whist-directory"), &arguments).await?;
         if ended.code != Some(0) {
             return Err(Fault::new(format!("network: {}", ended.stderr)));
         }
@@ -363,6 +390,14 @@ impl Testnet {
     /// If there is none.
     pub fn listens(&self, name: &str) -> Result<SocketAddr, Fault> {
         Ok(self.node(name)?.listen)
+    }
+
+    /// Where a program shows its metrics.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn shows_metrics(&self, name: &str) -> Result<SocketAddr, Fault> {
+        Ok(self.node(name)?.metrics)
     }
 
     /// The proxy before a program, to delay and to cut.

@@ -102,7 +102,7 @@ impl Person {
         let home = self.home.display().to_string();
         let phrase = self.passphrase.display().to_string();
         let own = ["--home", &home, "--passphrase-file", &phrase];
-        run(&self.binary, &[&own, arguments].concat(), &[]).await
+        run(&self.binary, &[&own, arguments].concat()).await
     }
 
     /// Runs a command that must succeed, and gives what it printed with `--json`.

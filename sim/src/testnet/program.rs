@@ -21,19 +21,14 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// Runs a program to its end, with `input` for it to read.
+/// Runs a program to its end, with nothing to read.
 ///
 /// # Errors
 /// If it cannot be started or does not end.
-pub(crate) async fn run(
-    binary: &Path,
-    arguments: &[&str],
-    variables: &[(&str, &str)],
-) -> Result<Ended, Fault> {
+pub async fn run(binary: &Path, arguments: &[&str]) -> Result<Ended, Fault> {
     let mut command = Command::new(binary);
     command
         .args(arguments)
-        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let what = format!("{} {}", binary.display(), arguments.join(" "));
@@ -64,7 +59,6 @@ pub struct Program {
     name: String,
     binary: PathBuf,
     arguments: Vec<String>,
-    variables: Vec<(String, String)>,
     log: Arc<Log>,
     running: Option<(Child, JoinHandle<()>)>,
     /// Lines that processes before this one had written.
@@ -78,18 +72,10 @@ impl Program {
             name: name.to_owned(),
             binary,
             arguments: arguments.iter().map(|&a| a.to_owned()).collect(),
-            variables: Vec::new(),
             log: Arc::default(),
             running: None,
             begun: 0,
         }
-    }
-
-    /// The same with an environment variable.
-    #[must_use]
-    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((name.to_owned(), value.to_owned()));
-        self
     }
 
     /// Starts it.
@@ -103,7 +89,6 @@ impl Program {
         self.begun = self.log.lines().len();
         let mut child = Command::new(&self.binary)
             .args(&self.arguments)
-            .envs(self.variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -147,7 +132,7 @@ impl Program {
             return Err(self.fault("does not run"));
         };
         let command = format!("kill -{signal} {pid}");
-        let ended = run(Path::new("/bin/sh"), &["-c", &command], &[]).await?;
+        let ended = run(Path::new("/bin/sh"), &["-c", &command]).await?;
         match ended.code {
             Some(0) => Ok(()),
             _ => Err(self.fault(&ended.stderr)),
