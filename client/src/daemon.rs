@@ -15,8 +15,8 @@ use whist_rt::sync::{Semaphore, mpsc, oneshot};
 use whist_rt::tracing::info;
 use whist_rt::unix::{UnixListener, UnixStream};
 use whist_rt::{
-    Clock, Driver, DriverOptions, Exit, Failure, Handle, Shutdown, Signals, commands, files, logs,
-    process, task,
+    Clock, Driver, DriverOptions, Exit, Failure, Handle, Shutdown, Signals, commands, files, keys,
+    logs, process, task,
 };
 use whist_timing::Rng;
 
@@ -129,6 +129,8 @@ pub fn run(
     process::refuse_debug_build(debug_build)?;
     logs::init(log)?;
     let state = StateDir::open_current(home, PROGRAM, STATE_VERSION)?;
+    // Before the passphrase is asked for: nothing is typed for a vault that others could exchange.
+    keys::check_file(&state.file(VAULT_FILE))?;
     let passphrase = passphrase.read(false)?;
     let rng = Rng::from_seed(*whist_rt::seed()?.expose());
     let vault = Vault::open(&state.file(VAULT_FILE), &passphrase, rng)?;

@@ -112,6 +112,14 @@ pub fn read_or_create<const N: usize>(path: &Path) -> Result<Secret<N>, RtError>
     Ok(key)
 }
 
+/// Refuses a file that holds secrets and is open to others, belongs to another user or is a link.
+///
+/// # Errors
+/// [`RtError::Exposed`] with the command that mends it; [`RtError::File`] if there is none.
+pub fn check_file(path: &Path) -> Result<(), RtError> {
+    open(path).map(drop)
+}
+
 /// Opens a file that only its owner may read, checked on the open descriptor and not by name.
 pub(crate) fn open(path: &Path) -> Result<File, RtError> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
