@@ -3,9 +3,11 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::Value;
+use whist_ratchet::{Error, Invitation};
 use whist_rt::{Exit, Failure};
 
 use crate::passphrase::Source;
@@ -205,7 +207,7 @@ fn home(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 }
 
 /// What `add` may show, said before anything is asked of anybody.
-fn warn_of_waiting(now: bool) -> Result<(), Failure> {
+fn say_what_waits(now: bool) -> Result<(), Failure> {
     let text = if now {
         "not waiting: who watches the invitation's provider may learn when it was opened\n"
     } else {
@@ -230,15 +232,21 @@ fn or_stdin(text: String) -> Result<String, Failure> {
     Ok(read.trim_end_matches('\n').to_owned())
 }
 
+fn no_daemon(home: &Path) -> Failure {
+    let home = home.display();
+    Failure::new(
+        Exit::NoDaemon,
+        format!("no daemon serves {home}: start one with `whist daemon`"),
+    )
+}
+
+fn connect(home: &Path) -> Result<UnixStream, Failure> {
+    UnixStream::connect(daemon::socket_path(home)).map_err(|_| no_daemon(home))
+}
+
 fn call_daemon(home: &Path, call: &Call) -> Result<Value, Failure> {
-    let no_daemon = |_: std::io::Error| {
-        let home = home.display();
-        Failure::new(
-            Exit::NoDaemon,
-            format!("no daemon serves {home}: start one with `whist daemon`"),
-        )
-    };
-    let mut stream = UnixStream::connect(daemon::socket_path(home)).map_err(no_daemon)?;
+    let mut stream = connect(home)?;
+    let no_daemon = |_: std::io::Error| no_daemon(home);
     let line = format!("{}\n", rpc::request(1, call));
     stream.write_all(line.as_bytes()).map_err(no_daemon)?;
     let mut answer = Vec::new();

@@ -86,8 +86,8 @@ impl Table {
 /// The name of a row: its table and its key there.
 pub type RowName = (Table, Vec<u8>);
 
-/// Rows in memory, erased when dropped: what the vault held when it was opened. Also the whole store of a client in
-/// the simulator, where it is what a crash leaves.
+/// Rows in memory, erased when dropped: what the vault held when it was opened. Also the whole
+/// store of a client in the simulator, where it is what a crash leaves.
 #[derive(Default, Clone, PartialEq, Eq)]
 pub struct Rows {
     rows: BTreeMap<RowName, Vec<u8>>,

@@ -1,4 +1,4 @@
-//! The socket's language: JSON-RPC 2.0 (https://www.jsonrpc.org/specification), one object a
+//! The socket's language: JSON-RPC 2.0 (<https://www.jsonrpc.org/specification>), one object a
 //! line, requests with an id only (no notifications, no batches). Error codes above zero are the
 //! exit codes that the command line ends with.
 

@@ -197,7 +197,7 @@ fn commands_reach_the_daemon_and_end_with_the_documented_codes() {
         assert_eq!(found, code, "{args:?}: {line}");
     }
     let add = home.run("right", &["add", "bob", "whist:nonsense"]);
-    assert_eq!(add.status.code(), Some(2));
+    assert_eq!(failed(&add).0, 2);
     assert!(home.run("right", &["stop"]).status.success());
     assert!(daemon.0.wait().unwrap().success());
     assert!(!home.path("home/daemon.sock").exists());
