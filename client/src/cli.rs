@@ -3,11 +3,9 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::Value;
-use whist_ratchet::{Error, Invitation};
 use whist_rt::{Exit, Failure};
 
 use crate::passphrase::Source;
@@ -166,7 +164,8 @@ impl Cli {
                 invitation
                     .parse::<whist_ratchet::Invitation>()
                     .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-                warn_of_waiting(now)?;
+                connect(&home)?;
+                say_what_waits(now)?;
                 Call::Add {
                     name,
                     invitation,
