@@ -1,12 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
-// Floor 3: counters and durations of this program, far from their bounds; overflow checks stay on
+// Floor 4: counters and durations of this program, far from their bounds; overflow checks stay on
 // in release builds (Cargo.toml), so that a mistake ends the process instead of wrapping.
 #![allow(clippy::arithmetic_side_effects)]
 
-mod bucket;
 pub mod config;
-mod directory;
 mod error;
 mod keys;
 pub mod limits;

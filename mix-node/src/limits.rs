@@ -24,18 +24,6 @@ pub const LINKS_PER_PEER_MAX: usize = 4;
 /// observer which packets waited together; clients repeat what is lost.
 pub const DIAL_QUEUE: usize = 0;
 
-/// Frames that wait for an authority without a link: none, a descriptor is made anew for each link.
-pub const AUTHORITY_QUEUE: usize = 0;
-
-/// Parts of a consensus bundle: `netdoc` takes 6 MiB, and a length stands before it.
-pub const BUNDLE_PARTS_MAX: u16 = 2_622;
-
-/// A link's bucket holds what its rate gives in this time, or [`BURST_MIN`] if that is more.
-pub const BURST: Duration = Duration::from_secs(1);
-
-/// Smallest bucket: a Poisson stream of a few packets a second must pass a small share whole.
-pub const BURST_MIN: f64 = 64.0;
-
 /// Loops that the loss figures are taken over: 200 s of loops at 5 a second.
 pub const LOOP_WINDOW: usize = 1_000;
 
@@ -55,15 +43,6 @@ pub const LOOP_SETTLE: Duration = Duration::from_secs(5);
 
 /// A loop clock that slept longer than this many means is resumed instead of caught up.
 pub const LOOP_LAG_MEANS: u32 = 10;
-
-/// A consensus is asked for again after this share of an epoch, from another authority.
-pub const FETCH_RETRY_SHARE: u32 = 40;
-
-/// No fetch is repeated sooner, however short epochs are.
-pub const FETCH_RETRY_MIN: Duration = Duration::from_millis(250);
-
-/// Nor later: a node that starts without a consensus must not sleep through an epoch.
-pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// The role looks at the wall clock at least this often, so that a jump is noticed.
 pub const WAKE_MAX: Duration = Duration::from_secs(30);

@@ -35,10 +35,6 @@ pub const ANSWER_OFFSETS_MAX: u32 = 1_200;
 /// Frames that wait for a mix without a link: none. A burst after a reconnection would tell an
 /// observer which packets waited together; clients repeat what is lost.
 pub const DIAL_QUEUE: usize = 0;
-/// Frames that wait for an authority without a link: none, a descriptor is made anew for each link.
-pub const AUTHORITY_QUEUE: usize = 0;
-/// Parts of a consensus bundle: `netdoc` takes 6 MiB, and a length stands before it.
-pub const BUNDLE_PARTS_MAX: u16 = 2_622;
 /// Lists of Sphinx keys go this far ahead: a key is made this many epochs before its own.
 pub const KEYS_AHEAD: u64 = 4;
 /// Tag tables are marked this often, so that a copy made earlier cannot take their place.
@@ -51,16 +47,6 @@ pub const UNLISTED_LIFE: Duration = Duration::from_secs(30);
 /// Accepted links for each node that may send to us. One is in use, one may be a stale half of a
 /// broken connection, two more may come while both sides reconnect.
 pub const LINKS_PER_PEER_MAX: usize = 4;
-/// A link's bucket holds what its rate gives in this time, or [`BURST_MIN`] if that is more.
-pub const BURST: Duration = Duration::from_secs(1);
-/// Smallest bucket: a Poisson stream of a few packets a second must pass a small share whole.
-pub const BURST_MIN: f64 = 64.0;
-/// A consensus is asked for again after this share of an epoch, from another authority.
-pub const FETCH_RETRY_SHARE: u32 = 40;
-/// No fetch is repeated sooner, however short epochs are.
-pub const FETCH_RETRY_MIN: Duration = Duration::from_millis(250);
-/// Nor later: a node that starts without a consensus must not sleep through an epoch.
-pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(60);
 /// `DOC` chunks of a consensus header with its signatures: 26 kB at most.
 pub const DOC_CHUNKS_MAX: usize = 64;
 /// A drain waits this long beyond the longest delay, for answers that wait for the disk.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use whist_link::{Backoff, Dialer, LinkId, Target};
+use whist_node::Bucket;
 use whist_types::{Instant, LinkKey, NodeId};
 
-use crate::bucket::Bucket;
 use crate::limits;
 
 /// The next layer's links are numbered in a lane of their own.

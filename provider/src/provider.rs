@@ -8,14 +8,13 @@ use std::time::Duration;
 use rand_core::SeedableRng as _;
 use whist_link::{Frame, Hello, Input, LinkId, Output, Remote, Role};
 use whist_netdoc::{Consensus, Follower, IdentitySecret, LinkSecret};
+use whist_node::{Bucket, Directory};
 use whist_packet::{KeyStore, Packet};
 use whist_timing::{Pool, Rng};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
 
 use crate::answers::Answers;
-use crate::bucket::Bucket;
 use crate::desk::{Desk, Rules};
-use crate::directory::Directory;
 use crate::entry::Entry;
 use crate::keys::{EpochKeys, KeyEvent};
 use crate::links::Links;

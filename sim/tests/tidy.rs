@@ -25,11 +25,12 @@ const FLOORS: &[(&str, u8)] = &[
     ("whist-netdoc", 1),
     ("whist-timing", 1),
     ("whist-rt", 2),
-    ("whist-mix", 3),
-    ("whist-provider", 3),
-    ("whist-directory", 3),
-    ("whist", 3),
-    ("whist-sim", 4),
+    ("whist-node", 3),
+    ("whist-mix", 4),
+    ("whist-provider", 4),
+    ("whist-directory", 4),
+    ("whist", 4),
+    ("whist-sim", 5),
 ];
 
 /// Crates that only the named packages may use: the seams and the exceptions of the architecture.

@@ -10,11 +10,11 @@ use std::ops::DerefMut;
 use rand_core::SeedableRng;
 use whist_link::{Frame, Hello, Input, Output, Role};
 use whist_netdoc::{Follower, IdentitySecret, LinkSecret};
+use whist_node::Directory;
 use whist_packet::{KeyStore, Packet};
 use whist_timing::{Pool, Rng, Tally};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
 
-use crate::directory::Directory;
 use crate::keys::{EpochKeys, KeyEvent};
 use crate::links::Links;
 use crate::loops::{Loops, Segment};

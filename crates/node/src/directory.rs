@@ -20,8 +20,9 @@ const FETCH_TO_PERMILLE: u64 = 150;
 
 /// Links to the authorities, and what is under way on them.
 #[derive(Debug)]
-pub(crate) struct Directory {
-    pub(crate) dialer: Dialer<u8>,
+pub struct Directory {
+    /// Keeps a link to each of them.
+    pub dialer: Dialer<u8>,
     incoming: BTreeMap<LinkId, Assembler>,
     descriptor: Option<(Epoch, Vec<u8>)>,
     streams: u32,
@@ -31,7 +32,8 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(trusted: &TrustedAuthorities) -> Self {
+    /// Dials every authority of the network.
+    pub fn new(trusted: &TrustedAuthorities) -> Self {
         let mut dialer = Dialer::new(Backoff::default(), limits::AUTHORITY_QUEUE).in_lane(LANE);
         let targets = trusted.authorities().iter().map(|authority| Target {
             address: authority.address.clone(),
@@ -50,12 +52,12 @@ impl Directory {
     }
 
     /// The epoch that the descriptor in hand is for.
-    pub(crate) fn described(&self) -> Option<Epoch> {
+    pub fn described(&self) -> Option<Epoch> {
         self.descriptor.as_ref().map(|(epoch, _)| *epoch)
     }
 
     /// Uploads a descriptor to every authority, now and whenever a link comes up.
-    pub(crate) fn publish(&mut self, epoch: Epoch, descriptor: Vec<u8>) {
+    pub fn publish(&mut self, epoch: Epoch, descriptor: Vec<u8>) {
         self.descriptor = Some((epoch, descriptor));
         let authorities: Vec<u8> = self.dialer.connected().map(|(who, _)| *who).collect();
         for authority in authorities {
@@ -64,7 +66,7 @@ impl Directory {
     }
 
     /// A link came up. `false` if it is no authority's.
-    pub(crate) fn up(&mut self, now: Now, link: LinkId, hello: Frame) -> bool {
+    pub fn up(&mut self, now: Now, link: LinkId, hello: Frame) -> bool {
         let Some(&authority) = self.dialer.up(now.instant, link, hello) else {
             return false;
         };
@@ -75,19 +77,22 @@ impl Directory {
     }
 
     /// A link fell.
-    pub(crate) fn down(&mut self, now: Now, link: LinkId, rng: &mut impl CryptoRng) {
+    pub fn down(&mut self, now: Now, link: LinkId, rng: &mut impl CryptoRng) {
         self.incoming.remove(&link);
         self.dialer.down(now.instant, link, rng);
     }
 
     /// Closes a link on which something malformed came.
-    pub(crate) fn close(&mut self, now: Now, link: LinkId, rng: &mut impl CryptoRng) {
+    pub fn close(&mut self, now: Now, link: LinkId, rng: &mut impl CryptoRng) {
         self.incoming.remove(&link);
         self.dialer.close(now.instant, link, rng);
     }
 
     /// A part of a bundle; the bundle, when it is whole.
-    pub(crate) fn part(&mut self, link: LinkId, part: Part) -> Result<Option<Vec<u8>>, Malformed> {
+    ///
+    /// # Errors
+    /// [`Malformed`]: the link is to be closed.
+    pub fn part(&mut self, link: LinkId, part: Part) -> Result<Option<Vec<u8>>, Malformed> {
         match self.incoming.get_mut(&link) {
             Some(assembler) => assembler.push(part),
             None => Ok(None),
@@ -108,7 +113,7 @@ impl Directory {
 
     /// Asks for a consensus if one is missing and it is time to; `newest` is the epoch held, and
     /// `leaves` how much of the range of headers is.
-    pub(crate) fn fetch(
+    pub fn fetch(
         &mut self,
         now: Now,
         schedule: &EpochSchedule,
@@ -167,7 +172,7 @@ impl Directory {
     }
 
     /// When [`fetch`](Self::fetch) has something to do.
-    pub(crate) const fn fetch_at(&self) -> Instant {
+    pub const fn fetch_at(&self) -> Instant {
         self.ask_at
     }
 }

@@ -8,7 +8,7 @@ use crate::limits;
 
 /// Tokens at a rate, up to a burst.
 #[derive(Debug, Clone)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     per_second: f64,
     tokens: f64,
     filled: Instant,
@@ -16,7 +16,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     /// A full bucket.
-    pub(crate) fn new(per_second: f64, now: Instant) -> Self {
+    pub fn new(per_second: f64, now: Instant) -> Self {
         Self {
             per_second,
             tokens: Self::burst(per_second),
@@ -29,14 +29,14 @@ impl Bucket {
     }
 
     /// Changes the rate; what is in the bucket stays, up to the new burst.
-    pub(crate) fn set_rate(&mut self, per_second: f64, now: Instant) {
+    pub fn set_rate(&mut self, per_second: f64, now: Instant) {
         self.fill(now);
         self.per_second = per_second;
         self.tokens = self.tokens.min(Self::burst(per_second));
     }
 
     /// Takes a token, if there is one.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    pub fn take(&mut self, now: Instant) -> bool {
         self.fill(now);
         let taken = self.tokens >= 1.0;
         if taken {

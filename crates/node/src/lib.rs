@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+// As in the roles that are made of this: counters and durations, far from their bounds; overflow
+// checks stay on in release builds (Cargo.toml), so that a mistake ends the process.
+#![allow(clippy::arithmetic_side_effects)]
+
+mod bucket;
+mod directory;
+pub mod limits;
+
+pub use bucket::Bucket;
+pub use directory::Directory;
