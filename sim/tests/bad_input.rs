@@ -230,7 +230,7 @@ fn a_node_refuses_a_busy_port_public_metrics_and_a_state_of_another_version() {
 fn a_client_refuses_wrong_files_and_a_wrong_passphrase() {
     let test = async {
         let net = files().await;
-        let nobody = Person::homeless(net.binaries(), net.folder().path(), "nobody").unwrap();
+        let nobody = Person::without_vault(net.binaries(), net.folder().path(), "nobody").unwrap();
         let ended = nobody.run(&["init", "--network", "/nowhere/n.toml"]).await;
         refused(&ended.unwrap(), USAGE, "/nowhere/n.toml");
         let bad = net.folder().join("bad-network.toml").display().to_string();

@@ -12,6 +12,13 @@
 use whist_link::RECORD_BYTES;
 use whist_sim::testnet::{Kind, Person, Plan, Testnet};
 
+/// The name of the provider with this id.
+fn provider(net: &Testnet, id: &str) -> String {
+    let of_id = |name: &String| net.identity(name).unwrap().node_id().to_string() == id;
+    let mut names = net.names(Kind::Provider).into_iter();
+    names.find(of_id).unwrap()
+}
+
 #[test]
 fn two_people_talk_over_a_network_of_processes() {
     let test = async {
@@ -43,6 +50,16 @@ fn two_people_talk_over_a_network_of_processes() {
         alice.start().await.unwrap();
         let came = alice.receive().await.unwrap();
         assert_eq!(came, [("bob".to_owned(), "while you were away".to_owned())]);
+
+        // A line that was cut loses nothing but time.
+        let status = bob.ask(&["status"]).await.unwrap();
+        let entry = provider(&net, status["entry"].as_str().unwrap());
+        net.proxy(&entry).unwrap().cut(true);
+        bob.daemon().line("off line").await.unwrap();
+        net.proxy(&entry).unwrap().cut(false);
+        bob.send("alice", "after the cut").await.unwrap();
+        let came = alice.receive().await.unwrap();
+        assert_eq!(came, [("bob".to_owned(), "after the cut".to_owned())]);
         assert_eq!(net.recorder().frame_sizes(), [RECORD_BYTES].into());
     };
     whist_rt::block_on(test).unwrap();

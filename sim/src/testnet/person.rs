@@ -24,7 +24,7 @@ impl Person {
     /// # Errors
     /// With the words of `whist init`.
     pub async fn init(net: &Testnet, name: &str) -> Result<Self, Fault> {
-        let person = Self::homeless(net.binaries(), net.folder().path(), name)?;
+        let person = Self::without_vault(net.binaries(), net.folder().path(), name)?;
         let network = net.network().display().to_string();
         let ended = person.run(&["init", "--network", &network]).await?;
         match ended.code {
@@ -37,7 +37,7 @@ impl Person {
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn homeless(binaries: &Path, folder: &Path, name: &str) -> Result<Self, Fault> {
+    pub fn without_vault(binaries: &Path, folder: &Path, name: &str) -> Result<Self, Fault> {
         let binary = binaries.join("whist");
         let home = folder.join(format!("{name}-home"));
         let passphrase = folder.join(format!("{name}-passphrase"));
