@@ -53,7 +53,8 @@ enum Ends {
     MayMeet,
 }
 
-/// One to five distinct hops (but for the ends of a request, which may be one provider), as many as a route of its kind must have.
+/// One to five distinct hops (but for the ends of a request, which may be one provider), as many as
+/// a route of its kind must have.
 ///
 /// Arti's TROVE-2024-003 was a circuit one hop short behind a debug assertion; here the number of
 /// hops is checked where the value is made, in every build.

@@ -131,9 +131,9 @@ impl fmt::Debug for SurbSecret {
     }
 }
 
-/// Sphinx's payload check (Danezis and Goldberg 2009, section 3): 16 zero bytes in front. The closing
-/// byte stands where 2,048 B of user payload put it and nowhere else, so that no payload of
-/// another length is ever delivered.
+/// Sphinx's payload check (Danezis and Goldberg 2009, section 3): 16 zero bytes in front. The
+/// closing byte stands where 2,048 B of user payload put it and nowhere else, so that no payload
+/// of another length is ever delivered.
 pub(crate) fn open_padding(padded: &[u8]) -> Result<Box<[u8; PAYLOAD_BYTES]>, DropReason> {
     const ZEROS: usize = SEALED_PAYLOAD_BYTES - PAYLOAD_BYTES - 1;
     let (zeros, rest) = padded

@@ -47,51 +47,27 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 async fn play(options: &Options) -> Result<(), Failure> {
     let clock = Clock::start();
     let start = clock.now().instant;
-    let seed = match options.seed {
-        Some(seed) => seed,
-        None => u64::from_be_bytes(*whist_rt::seed()?.expose().first_chunk().unwrap_or(&[0; 8])),
-    };
-    let parameters = parameters(options)?;
-    let mixes = options.mixes_per_layer.saturating_mul(LAYERS);
-    say(
-        start,
-        clock,
-        &format!("{AUTHORITIES} authorities, {mixes} mixes, {PROVIDERS} providers"),
-    );
-    let blueprint = Blueprint {
-        seed,
-        authorities: AUTHORITIES,
-        mixes,
-        providers: PROVIDERS,
-        parameters: parameters.clone(),
-        genesis: clock.now().wall.before(HEAD_START),
-    };
-    let stage = Stage::start(blueprint, clock).await?;
+    let (stage, parameters) = open(options, clock).await?;
     until_ready(&stage).await?;
     say(start, clock, "the consensus is signed, the network is up");
     let mut alice = Person::start(&stage, "alice", PROFILE)?;
     let mut bob = Person::start(&stage, "bob", PROFILE)?;
-    let sampler = sample(&stage);
     let talk = async {
         talk::meet(&mut alice, &mut bob, |line| say(start, clock, line)).await?;
-        talk::converse(&mut alice, &mut bob, options.messages, |at, line| {
-            say_at(start, at, line);
-        })
-        .await
+        let say = |at, line: &str| say_at(start, at, line);
+        talk::converse(&mut alice, &mut bob, options.messages, say).await
     };
     let spoken = whist_rt::task::select! {
-        spoken = talk => spoken,
-        never = sampler => match never {},
-        () = stage.stop.triggered() => Err(Failure::from(whist_rt::RtError::Failed(
-            "a role ended".to_owned(),
-        ))),
-    }?;
+        spoken = talk => spoken?,
+        never = sample(&stage) => match never {},
+        () = stage.stop.triggered() => return Err(stage.ended()),
+    };
     let mut report = Report {
         exact: spoken.exact,
         messages: spoken.messages,
         frame_sizes: stage.recorder.frame_sizes(),
         memory_mib: process::resident_bytes().unwrap_or(0) / (1 << 20),
-        seed,
+        seed: stage.seed(),
         ..Report::default()
     };
     for person in [alice, bob] {
@@ -103,18 +79,45 @@ async fn play(options: &Options) -> Result<(), Failure> {
         keep(&stage).await?;
     }
     stage.end().await?;
-    if options.json {
-        let line = report
-            .to_json()
-            .map_err(|e| Failure::new(Exit::Other, e.to_string()))?;
-        println!("{line}");
+    verdict(&report, options.json)
+}
+
+/// Plans the network and starts everybody but the clients.
+async fn open(options: &Options, clock: Clock) -> Result<(Stage, Parameters), Failure> {
+    let seed = match options.seed {
+        Some(seed) => seed,
+        None => u64::from_be_bytes(*whist_rt::seed()?.expose().first_chunk().unwrap_or(&[0; 8])),
+    };
+    let parameters = parameters(options)?;
+    let mixes = options.mixes_per_layer.saturating_mul(LAYERS);
+    let cast = format!("{AUTHORITIES} authorities, {mixes} mixes, {PROVIDERS} providers");
+    say(clock.now().instant, clock, &cast);
+    let blueprint = Blueprint {
+        seed,
+        authorities: AUTHORITIES,
+        mixes,
+        providers: PROVIDERS,
+        parameters: parameters.clone(),
+        genesis: clock.now().wall.before(HEAD_START),
+    };
+    Ok((Stage::start(blueprint, clock).await?, parameters))
+}
+
+/// The line for scripts, and the exit code.
+fn verdict(report: &Report, json: bool) -> Result<(), Failure> {
+    if json {
+        let line = report.to_json();
+        println!(
+            "{}",
+            line.map_err(|error| Failure::new(Exit::Other, error.to_string()))?
+        );
     }
     if report.exact {
         return Ok(());
     }
     let (delivered, sent) = (report.delivered(), report.messages.len());
-    let what =
-        format!("{delivered} of {sent} messages arrived, not each once, in order, unaltered");
+    let how = "not each once, in order, unaltered";
+    let what = format!("{delivered} of {sent} messages arrived, {how}");
     Err(Failure::new(Exit::Other, what))
 }
 
@@ -149,10 +152,7 @@ async fn until_ready(stage: &Stage) -> Result<(), Failure> {
         ended = time::timeout(READY_LIMIT, ready) => ended.map_err(|_| {
             Failure::new(Exit::TimedOut, "the network did not come up within a minute")
         }),
-        () = stage.stop.triggered() => {
-            stage.stop.outcome()?;
-            Err(Failure::new(Exit::Other, "a role ended"))
-        }
+        () = stage.stop.triggered() => Err(stage.ended()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The options of `whist-sim demo`.
 
-use clap::Args;
+use clap::{Args, value_parser};
 
 /// A whole network on this machine: four authorities, mixes in three layers, four providers and two
 /// people who talk over it, with the production code on real loopback sockets.
@@ -14,13 +14,16 @@ pub struct Options {
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub messages: usize,
     /// Mixes in each of the three layers.
-    #[arg(long, default_value_t = 3, value_name = "M", value_parser = clap::value_parser!(u8).range(1..=50))]
+    #[arg(long, default_value_t = 3, value_name = "M")]
+    #[arg(value_parser = value_parser!(u8).range(1..=50))]
     pub mixes_per_layer: u8,
     /// Mean delay at a hop, in milliseconds.
-    #[arg(long, default_value_t = 50, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 50, value_name = "D")]
+    #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
     pub mean_delay_ms: u32,
     /// Packets a second that each client sends.
-    #[arg(long, default_value_t = 10, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 10, value_name = "R")]
+    #[arg(value_parser = value_parser!(u32).range(1..=100))]
     pub rate: u32,
     /// Print one object on the last line.
     #[arg(long)]

@@ -150,51 +150,87 @@ impl Report {
     }
 
     fn write_table(&self, out: &mut String) -> std::fmt::Result {
-        let (delivered, sent) = (self.delivered(), self.messages.len());
-        let how = if self.exact {
-            "each once, in order, unaltered"
-        } else {
-            "NOT exactly"
+        self.write_messages(out)?;
+        self.write_clients(out)?;
+        self.write_layers(out)?;
+        let dropped = self.dropped.iter().filter(|(_, count)| **count > 0);
+        let dropped: Vec<_> = dropped
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        let dropped = match dropped.is_empty() {
+            true => "none".to_owned(),
+            false => dropped.join(", "),
         };
-        writeln!(out, "messages   {delivered} of {sent} delivered, {how}")?;
+        let (sizes, memory) = (&self.frame_sizes, self.memory_mib);
+        writeln!(out, "\ndropped    {dropped}")?;
         writeln!(
             out,
-            "\n  from    text                            stored      read"
+            "wire       record lengths of frames on all links: {sizes:?}"
         )?;
-        for message in &self.messages {
-            let show = |time: Option<Duration>| match time {
-                Some(time) => format!("{:.2} s", time.as_secs_f64()),
-                None => "never".to_owned(),
-            };
-            let (stored, read) = (show(message.stored), show(message.read));
-            writeln!(
-                out,
-                "  {:<6}  {:<28}  {stored:>8}  {read:>8}",
-                message.from, message.text
-            )?;
+        writeln!(
+            out,
+            "memory     {memory} MiB resident, the whole network in it"
+        )
+    }
+
+    fn write_messages(&self, out: &mut String) -> std::fmt::Result {
+        let (delivered, sent) = (self.delivered(), self.messages.len());
+        let how = match self.exact {
+            true => "each once, in order, unaltered",
+            false => "NOT each once, in order, unaltered",
+        };
+        writeln!(out, "messages   {delivered} of {sent} delivered, {how}\n")?;
+        writeln!(
+            out,
+            "  {:<6}  {:<28}  {:>8}  {:>8}",
+            "from", "text", "stored", "read"
+        )?;
+        let show = |time: Option<Duration>| match time {
+            Some(time) => format!("{:.2} s", time.as_secs_f64()),
+            None => "never".to_owned(),
+        };
+        for Message {
+            from,
+            text,
+            stored,
+            read,
+        } in &self.messages
+        {
+            let (stored, read) = (show(*stored), show(*read));
+            writeln!(out, "  {from:<6}  {text:<28}  {stored:>8}  {read:>8}")?;
         }
+        Ok(())
+    }
+
+    fn write_clients(&self, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
             "\npackets sent by each client (only the experiment can know)"
         )?;
-        for client in &self.clients {
-            let kinds: Vec<_> = client
-                .sent
-                .iter()
-                .map(|(k, n)| format!("{k} {n}"))
-                .collect();
-            let total: u64 = client.sent.values().sum();
-            let (name, back, kinds) = (client.name, client.returned, kinds.join(", "));
-            writeln!(out, "  {name:<6}  {total} sent, {back} came back: {kinds}")?;
+        for ClientCounts {
+            name,
+            sent,
+            returned,
+        } in &self.clients
+        {
+            let kinds: Vec<_> = sent.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
+            let (total, kinds) = (sent.values().sum::<u64>(), kinds.join(", "));
+            writeln!(
+                out,
+                "  {name:<6}  {total} sent, {returned} came back: {kinds}"
+            )?;
         }
         let Loops { sent, returned } = self.loops;
         writeln!(
             out,
             "\nloops      {returned} of {sent} returned (mixes' own)"
-        )?;
+        )
+    }
+
+    fn write_layers(&self, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
-            "\nlayer      packets mixed     pool (mean of one mix)     law λ/μ"
+            "\n  layer  packets mixed  pool (mean of one mix)  law λ/μ"
         )?;
         for (index, layer) in self.layers.iter().enumerate() {
             let LayerCounts {
@@ -204,30 +240,10 @@ impl Report {
             } = layer;
             writeln!(
                 out,
-                "  {index}        {mixed:>13}     {held_mean:>22.2}     {held_law:>7.2}"
+                "  {index:<5}  {mixed:>13}  {held_mean:>22.2}  {held_law:>7.2}"
             )?;
         }
-        let dropped: Vec<_> = self.dropped.iter().filter(|(_, n)| **n > 0).collect();
-        let dropped: Vec<_> = dropped
-            .iter()
-            .map(|(reason, n)| format!("{reason} {n}"))
-            .collect();
-        let dropped = if dropped.is_empty() {
-            "none".to_owned()
-        } else {
-            dropped.join(", ")
-        };
-        writeln!(out, "\ndropped    {dropped}")?;
-        writeln!(
-            out,
-            "wire       record lengths of frames on all links: {:?}",
-            self.frame_sizes
-        )?;
-        writeln!(
-            out,
-            "memory     {} MiB resident, the whole network in it",
-            self.memory_mib
-        )
+        Ok(())
     }
 }
 
@@ -249,6 +265,11 @@ mod tests {
             seed: 7,
             ..Report::default()
         };
-        insta::assert_snapshot!(report.to_json().unwrap(), @r#"{"messages_sent":3,"messages_delivered":3,"latency_ms":{"p50":20,"p99":30},"packets":{"mixed":0,"dropped":{}},"loops":{"sent":0,"returned":0},"frame_sizes_seen":[2436],"seed":7}"#);
+        let expected = concat!(
+            r#"{"messages_sent":3,"messages_delivered":3,"latency_ms":{"p50":20,"p99":30},"#,
+            r#""packets":{"mixed":0,"dropped":{}},"loops":{"sent":0,"returned":0},"#,
+            r#""frame_sizes_seen":[2436],"seed":7}"#,
+        );
+        assert_eq!(report.to_json().unwrap(), expected);
     }
 }

@@ -262,6 +262,16 @@ impl Stage {
         Ok(())
     }
 
+    /// Why the network ended before its time.
+    pub(super) fn ended(&self) -> Failure {
+        let why = self.stop.outcome().err().map(Failure::from);
+        why.unwrap_or_else(|| Failure::new(Exit::Other, "a role ended"))
+    }
+
+    pub(super) const fn seed(&self) -> u64 {
+        self.blueprint.seed
+    }
+
     /// How long the network has been up.
     pub(super) fn up_for(&self) -> std::time::Duration {
         let schedule = &self.network.schedule;

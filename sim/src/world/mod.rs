@@ -145,8 +145,8 @@ impl World {
         }
     }
 
-    /// Ends an actor without warning, as `kill -9` does: its links break, its memory is dropped, and
-    /// what its disk had not made durable is gone (that is [`Environment`]'s business).
+    /// Ends an actor without warning, as `kill -9` does: its links break, its memory is dropped,
+    /// and what its disk had not made durable is gone (that is [`Environment`]'s business).
     pub fn kill(&mut self, id: ActorId) -> Option<Box<dyn Actor>> {
         let links: Vec<_> = self.slots.get(id.0)?.links.keys().copied().collect();
         for link in links {

@@ -113,7 +113,7 @@ impl RawPacket {
         raw
     }
 
-    /// The packet, made with the node's own secret, as nobody knows the logarithm of a chosen alpha.
+    /// The packet, made with the node's own secret: nobody knows the logarithm of a chosen alpha.
     pub(crate) fn seal(&self, secret: &Secret<32>) -> Packet {
         let shared = x25519(*secret.expose(), self.alpha);
         let mut expanded = [0; EXPANDED_SHARED_SECRET_LENGTH];
