@@ -5,8 +5,6 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 pub mod config;
-mod error;
-mod keys;
 pub mod limits;
 mod links;
 mod loops;
@@ -14,12 +12,9 @@ mod metrics;
 mod node;
 pub mod shell;
 mod stats;
-mod store;
 mod view;
 
-pub use error::MixError;
-pub use keys::{KeyEvent, region_bytes};
 pub use loops::Segment;
 pub use node::{Command, Effect, MixConfig, MixNode, Note};
 pub use stats::{Drop, Stats};
-pub use store::DiskKeyStore;
+pub use whist_node::{DiskKeyStore, KeyEvent, StartError as MixError, region_bytes};

@@ -2,13 +2,6 @@
 
 use std::time::Duration;
 
-// From the specification (protocol.md §5, parameters.md).
-
-/// Lists of Sphinx keys go this far ahead: a key is made this many epochs before its own.
-pub const KEYS_AHEAD: u64 = 4;
-
-// Our choices.
-
 /// Links accepted at once from peers that no consensus of ours lists yet. They may have fetched
 /// theirs a moment earlier; anybody else can make a key too, so they are few.
 pub const UNLISTED_LINKS_MAX: usize = 64;
@@ -53,7 +46,3 @@ pub const POOL_MEANS: f64 = 10.0;
 
 /// Smallest pool.
 pub const POOL_MIN: usize = 1_024;
-
-/// Tables are marked this often (`Keyring::checkpoint` asks for each minute): an older copy that
-/// is put in a table's place lacks at most the tags of this time, and is refused.
-pub const CHECKPOINT: Duration = Duration::from_secs(60);

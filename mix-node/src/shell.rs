@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use whist_link::LinkIdentity;
 use whist_netdoc::{Follower, IdentitySecret, Network};
+use whist_node::{DiskKeyStore, KeyEvent, region_bytes};
 use whist_rt::prometheus::Registry;
 use whist_rt::sealed::SealedDir;
 use whist_rt::state::StateDir;
@@ -18,10 +19,8 @@ use whist_rt::{
 use whist_types::{Now, Secret};
 
 use crate::config::Config;
-use crate::keys::KeyEvent;
 use crate::metrics::Metrics;
-use crate::store::DiskKeyStore;
-use crate::{Command, Effect, MixConfig, MixError, MixNode, Note, region_bytes};
+use crate::{Command, Effect, MixConfig, MixNode, Note};
 
 const PROGRAM: &str = "whist-mix";
 const STATE_VERSION: u32 = 1;
@@ -41,16 +40,6 @@ const DIRECTORY_BYTES_MAX: u64 = 64 << 20;
 const REPORT: Duration = Duration::from_secs(1);
 
 type Node = MixNode<Region, DiskKeyStore>;
-
-impl From<MixError> for Failure {
-    fn from(error: MixError) -> Self {
-        let exit = match &error {
-            MixError::TableTooSmall { .. } | MixError::Memory { .. } => Exit::Usage,
-            MixError::Store(_) => Exit::Other,
-        };
-        Self::new(exit, error.to_string())
-    }
-}
 
 /// `whist-mix init`: makes the state folder and the keys, and prints what the authorities need to
 /// admit the node.

@@ -1,73 +1,12 @@
-//! Keys that wait on disk, sealed: those of epochs to come, and those of the days of the store.
+//! Keys of the store's days, sealed on disk. Those of epochs wait beside them, in a
+//! [`DiskKeyStore`].
 
-use std::path::PathBuf;
-
-use whist_packet::{KeyStore, StoreFault};
+pub use whist_node::DiskKeyStore;
+use whist_rt::RtError;
 use whist_rt::sealed::SealedDir;
-use whist_rt::{RtError, files};
-use whist_types::{Epoch, Reader, Secret, Writer};
+use whist_types::Secret;
 
-use crate::store::{Day, DayKeys, StoreFault as DayFault};
-
-/// A record of generations has at most two tables.
-const RECORD_BYTES_MAX: u64 = 64;
-
-/// Sealed files by epoch, and the record of table generations beside them.
-#[derive(Debug)]
-pub struct DiskKeyStore {
-    sealed: SealedDir,
-    record: PathBuf,
-}
-
-impl DiskKeyStore {
-    /// The folder of sealed keys, and the path of the record.
-    pub const fn new(sealed: SealedDir, record: PathBuf) -> Self {
-        Self { sealed, record }
-    }
-}
-
-fn fault(error: RtError) -> StoreFault {
-    StoreFault(error.to_string())
-}
-
-impl KeyStore for DiskKeyStore {
-    fn save(&mut self, epoch: Epoch, secret: &Secret<32>) -> Result<(), StoreFault> {
-        self.sealed.save(epoch.number(), secret).map_err(fault)
-    }
-
-    fn load(&mut self, epoch: Epoch) -> Result<Option<Secret<32>>, StoreFault> {
-        self.sealed.load(epoch.number()).map_err(fault)
-    }
-
-    fn delete(&mut self, epoch: Epoch) -> Result<(), StoreFault> {
-        self.sealed.delete(epoch.number()).map_err(fault)
-    }
-
-    fn epochs(&mut self) -> Result<Vec<Epoch>, StoreFault> {
-        let numbers = self.sealed.list().map_err(fault)?;
-        Ok(numbers.into_iter().map(Epoch::new).collect())
-    }
-
-    fn record_generations(&mut self, record: &[(Epoch, u64)]) -> Result<(), StoreFault> {
-        let mut w = Writer::new();
-        for (epoch, generation) in record {
-            w.u64(epoch.number()).u64(*generation);
-        }
-        files::write_atomic(&self.record, &w.into_bytes()).map_err(fault)
-    }
-
-    fn generations(&mut self) -> Result<Vec<(Epoch, u64)>, StoreFault> {
-        let bytes = files::read(&self.record, RECORD_BYTES_MAX)
-            .map_err(fault)?
-            .unwrap_or_default();
-        let mut r = Reader::new(&bytes);
-        let mut record = Vec::new();
-        while let (Ok(epoch), Ok(generation)) = (r.u64(), r.u64()) {
-            record.push((Epoch::new(epoch), generation));
-        }
-        Ok(record)
-    }
-}
+use crate::store::{Day, DayKeys, StoreFault};
 
 /// Sealed files by day.
 #[derive(Debug)]
@@ -82,28 +21,28 @@ impl DiskDayKeys {
     }
 }
 
-fn day_fault(error: RtError) -> DayFault {
-    DayFault::Disk(error.to_string())
+fn fault(error: RtError) -> StoreFault {
+    StoreFault::Disk(error.to_string())
 }
 
 impl DayKeys for DiskDayKeys {
-    fn save(&mut self, day: Day, key: &Secret<32>) -> Result<(), DayFault> {
+    fn save(&mut self, day: Day, key: &Secret<32>) -> Result<(), StoreFault> {
         let number = u64::from(day.number());
-        self.sealed.save(number, key).map_err(day_fault)
+        self.sealed.save(number, key).map_err(fault)
     }
 
-    fn load(&mut self, day: Day) -> Result<Option<Secret<32>>, DayFault> {
+    fn load(&mut self, day: Day) -> Result<Option<Secret<32>>, StoreFault> {
         let number = u64::from(day.number());
-        self.sealed.load(number).map_err(day_fault)
+        self.sealed.load(number).map_err(fault)
     }
 
-    fn delete(&mut self, day: Day) -> Result<(), DayFault> {
+    fn delete(&mut self, day: Day) -> Result<(), StoreFault> {
         let number = u64::from(day.number());
-        self.sealed.delete(number).map_err(day_fault)
+        self.sealed.delete(number).map_err(fault)
     }
 
-    fn days(&mut self) -> Result<Vec<Day>, DayFault> {
-        let numbers = self.sealed.list().map_err(day_fault)?;
+    fn days(&mut self) -> Result<Vec<Day>, StoreFault> {
+        let numbers = self.sealed.list().map_err(fault)?;
         let days = numbers.into_iter().filter_map(|n| u32::try_from(n).ok());
         Ok(days.map(Day::new).collect())
     }

@@ -14,7 +14,6 @@ mod error;
 pub mod exit;
 pub mod fuzzing;
 pub mod key_files;
-mod keys;
 pub mod limits;
 mod links;
 mod mailbox;
@@ -31,6 +30,6 @@ mod traffic;
 mod view;
 
 pub use error::ProviderError;
-pub use keys::{KeyEvent, region_bytes};
 pub use provider::{Command, Effect, Note, Provider, ProviderConfig};
 pub use stats::{Drop, Stats};
+pub use whist_node::{KeyEvent, region_bytes};

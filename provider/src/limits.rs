@@ -35,10 +35,6 @@ pub const ANSWER_OFFSETS_MAX: u32 = 1_200;
 /// Frames that wait for a mix without a link: none. A burst after a reconnection would tell an
 /// observer which packets waited together; clients repeat what is lost.
 pub const DIAL_QUEUE: usize = 0;
-/// Lists of Sphinx keys go this far ahead: a key is made this many epochs before its own.
-pub const KEYS_AHEAD: u64 = 4;
-/// Tag tables are marked this often, so that a copy made earlier cannot take their place.
-pub const CHECKPOINT: Duration = Duration::from_secs(60);
 /// Links accepted at once from peers that no consensus of ours lists yet. They may have fetched
 /// theirs a moment earlier; anybody else can make a key too, so they are few.
 pub const UNLISTED_LINKS_MAX: usize = 64;

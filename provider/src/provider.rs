@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand_core::SeedableRng as _;
 use whist_link::{Frame, Hello, Input, LinkId, Output, Remote, Role};
 use whist_netdoc::{Consensus, Follower, IdentitySecret, LinkSecret};
-use whist_node::{Bucket, Directory};
+use whist_node::{Bucket, Directory, EpochKeys, KeyEvent};
 use whist_packet::{KeyStore, Packet};
 use whist_timing::{Pool, Rng};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
@@ -16,7 +16,6 @@ use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, S
 use crate::answers::Answers;
 use crate::desk::{Desk, Rules};
 use crate::entry::Entry;
-use crate::keys::{EpochKeys, KeyEvent};
 use crate::links::Links;
 use crate::stats::{Counters, Drop, Stats};
 use crate::store::Store;
@@ -161,11 +160,11 @@ where
         now: Now,
     ) -> Result<Self, ProviderError> {
         let schedule = *follower.trusted().schedule();
-        check_table(&config, &schedule)?;
         let derive = |label| blake3::derive_key(label, seed.expose());
         let mut rng = Rng::from_seed(derive("whist 2026 provider rng v1"));
         let identity = IdentitySecret::from_seed(&config.identity);
-        let keys = EpochKeys::new(regions, keys, schedule, config.table_tags, now)?;
+        let (rate, tags) = (config.packets_per_s, config.table_tags);
+        let keys = EpochKeys::new(regions, keys, schedule, rate, tags, now)?;
         let rules = Rules::new(&whist_netdoc::Parameters::default(), config.store_rows);
         let desk = Desk::new(store, rules, &mut rng)?;
         let directory = Directory::new(follower.trusted());
@@ -481,22 +480,4 @@ impl<S, M, K> std::fmt::Debug for Provider<S, M, K> {
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
-}
-
-/// The table must hold the tags of a key's whole life at the rate that the descriptor promises.
-fn check_table(config: &ProviderConfig, schedule: &EpochSchedule) -> Result<(), ProviderError> {
-    let windows = schedule.key_window_ms.saturating_mul(2);
-    let life_ms = schedule.epoch_ms.saturating_add(windows);
-    let needed = u64::from(config.packets_per_s)
-        .saturating_mul(life_ms)
-        .div_ceil(1_000);
-    if needed > config.table_tags {
-        return Err(ProviderError::TableTooSmall {
-            rate: config.packets_per_s,
-            life_s: life_ms.div_ceil(1_000),
-            needed,
-            have: config.table_tags,
-        });
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand_core::SeedableRng as _;
 use whist_link::LinkIdentity;
 use whist_netdoc::{Bootstrap, Follower, IdentitySecret, Network};
+use whist_node::{KeyEvent, region_bytes};
 use whist_rt::prometheus::Registry;
 use whist_rt::sealed::SealedDir;
 use whist_rt::state::StateDir;
@@ -21,11 +22,10 @@ use whist_types::{Now, Secret};
 
 use crate::config::Config;
 use crate::key_files::{DiskDayKeys, DiskKeyStore};
-use crate::keys::KeyEvent;
 use crate::metrics::Metrics;
 use crate::store::{Fjall, FjallSync};
 use crate::ticket::Ticket;
-use crate::{Command, Effect, Note, Provider, ProviderConfig, ProviderError, region_bytes};
+use crate::{Command, Effect, Note, Provider, ProviderConfig, ProviderError};
 
 const PROGRAM: &str = "whist-provider";
 const STATE_VERSION: u32 = 1;
@@ -51,11 +51,10 @@ type Node = Provider<Fjall<DiskDayKeys>, Region, DiskKeyStore>;
 
 impl From<ProviderError> for Failure {
     fn from(error: ProviderError) -> Self {
-        let exit = match &error {
-            ProviderError::TableTooSmall { .. } | ProviderError::Memory { .. } => Exit::Usage,
-            ProviderError::Keys(_) | ProviderError::Store(_) => Exit::Other,
-        };
-        Self::new(exit, error.to_string())
+        match error {
+            ProviderError::Node(error) => error.into(),
+            ProviderError::Store(error) => Self::new(Exit::Other, error.to_string()),
+        }
     }
 }
 

@@ -6,7 +6,13 @@
 
 mod bucket;
 mod directory;
+mod error;
+mod key_files;
+mod keys;
 pub mod limits;
 
 pub use bucket::Bucket;
 pub use directory::Directory;
+pub use error::StartError;
+pub use key_files::DiskKeyStore;
+pub use keys::{EpochKeys, KeyEvent, region_bytes};

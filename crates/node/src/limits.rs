@@ -2,6 +2,17 @@
 
 use std::time::Duration;
 
+// From the specification (protocol.md §5, parameters.md).
+
+/// Lists of Sphinx keys go this far ahead: a key is made this many epochs before its own.
+pub const KEYS_AHEAD: u64 = 4;
+
+// Our choices.
+
+/// Tables are marked this often (`Keyring::checkpoint` asks for each minute): an older copy that
+/// is put in a table's place lacks at most the tags of this time, and is refused.
+pub const CHECKPOINT: Duration = Duration::from_secs(60);
+
 /// Frames that wait for an authority without a link: none, a descriptor is made anew for each link.
 pub const AUTHORITY_QUEUE: usize = 0;
 

@@ -10,12 +10,11 @@ use std::ops::DerefMut;
 use rand_core::SeedableRng;
 use whist_link::{Frame, Hello, Input, Output, Role};
 use whist_netdoc::{Follower, IdentitySecret, LinkSecret};
-use whist_node::Directory;
+use whist_node::{Directory, EpochKeys, KeyEvent};
 use whist_packet::{KeyStore, Packet};
 use whist_timing::{Pool, Rng, Tally};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
 
-use crate::keys::{EpochKeys, KeyEvent};
 use crate::links::Links;
 use crate::loops::{Loops, Segment};
 use crate::stats::{Counters, Stats};
@@ -131,10 +130,12 @@ where
         now: Now,
     ) -> Result<Self, MixError> {
         let schedule = *follower.trusted().schedule();
-        upkeep::check_table(&config, &schedule)?;
         let mut rng = Rng::from_seed(blake3::derive_key("whist 2026 mix rng v1", seed.expose()));
         let identity = IdentitySecret::from_seed(&config.identity);
-        let keys = EpochKeys::new(regions, store, schedule, config.table_tags, now, &mut rng)?;
+        let (rate, tags) = (config.packets_per_s, config.table_tags);
+        let mut keys = EpochKeys::new(regions, store, schedule, rate, tags, now)?;
+        // A store that cannot keep a key ends the start, not an epoch later.
+        keys.make_ahead(now.wall, &mut rng)?;
         let directory = Directory::new(follower.trusted());
         Ok(Self {
             id: identity.public().node_id(),

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use whist_netdoc::{Accepted, Consensus, Descriptor, IdentitySecret, Kind, LinkSecret};
 use whist_packet::KeyStore;
-use whist_types::{Epoch, EpochSchedule, Instant, LinkKey, Now};
+use whist_types::{Epoch, Instant, LinkKey, Now};
 
-use super::{Effect, MixConfig, MixNode, Note};
+use super::{Effect, MixNode, Note};
+use crate::limits;
 use crate::view::View;
-use crate::{MixError, limits};
 
 impl<M, K> MixNode<M, K>
 where
@@ -146,23 +146,4 @@ fn pool_max(packets_per_s: u32, mean: Duration) -> usize {
     usize::try_from(whole)
         .unwrap_or(usize::MAX)
         .max(limits::POOL_MIN)
-}
-
-/// The table must hold the tags of a key's whole life at the rate that the descriptor promises.
-pub(super) fn check_table(config: &MixConfig, schedule: &EpochSchedule) -> Result<(), MixError> {
-    let life_ms = schedule
-        .epoch_ms
-        .saturating_add(schedule.key_window_ms.saturating_mul(2));
-    let needed = u64::from(config.packets_per_s)
-        .saturating_mul(life_ms)
-        .div_ceil(1_000);
-    if needed > config.table_tags {
-        return Err(MixError::TableTooSmall {
-            rate: config.packets_per_s,
-            life_s: life_ms.div_ceil(1_000),
-            needed,
-            have: config.table_tags,
-        });
-    }
-    Ok(())
 }

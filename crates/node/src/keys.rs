@@ -11,7 +11,7 @@ use whist_packet::{
 };
 use whist_types::{Epoch, EpochSchedule, Now, SphinxKey, Wall};
 
-use crate::{ProviderError, limits};
+use crate::{StartError, limits};
 
 /// Something happened to the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum KeyEvent {
 
 /// The keys in service and those to come.
 #[derive(Debug)]
-pub(crate) struct EpochKeys<M, K> {
+pub struct EpochKeys<M, K> {
     ring: Keyring<M>,
     store: K,
     schedule: EpochSchedule,
@@ -50,18 +50,24 @@ where
     M: DerefMut<Target = [u8]>,
     K: KeyStore,
 {
-    /// Takes up what a process before left in regions and store.
-    pub(crate) fn new(
+    /// Takes up what a process before left in regions and store; the tables hold `table_tags`
+    /// each, and the node takes `packets_per_s`.
+    ///
+    /// # Errors
+    /// [`StartError`]: memory, table size or store do not do.
+    pub fn new(
         regions: [M; 2],
         mut store: K,
         schedule: EpochSchedule,
+        packets_per_s: u32,
         table_tags: u64,
         now: Now,
-    ) -> Result<Self, ProviderError> {
+    ) -> Result<Self, StartError> {
+        check_table(packets_per_s, table_tags, &schedule)?;
         let needed = region_bytes(table_tags);
         let have = regions.iter().map(|region| region.len()).min().unwrap_or(0);
         if have < needed {
-            return Err(ProviderError::Memory { have, needed });
+            return Err(StartError::Memory { have, needed });
         }
         let (ring, started) = Keyring::start(regions, schedule, now.wall, &mut store)?;
         let mut events: Vec<_> = started.resumed.into_iter().map(KeyEvent::Resumed).collect();
@@ -90,7 +96,7 @@ where
     }
 
     /// Erases, takes in and makes keys as the time asks for; tells what happened since last asked.
-    pub(crate) fn refresh(&mut self, wall: Wall, rng: &mut impl CryptoRng) -> Vec<KeyEvent> {
+    pub fn refresh(&mut self, wall: Wall, rng: &mut impl CryptoRng) -> Vec<KeyEvent> {
         self.turn(wall, rng);
         if let Err(fault) = self
             .make_ahead(wall, rng)
@@ -126,7 +132,10 @@ where
 
     /// Makes keys for the epochs to come, so that each is on disk before anybody hears of it. An
     /// epoch whose key should be in service by now gets none: what others hold of us is another.
-    fn make_ahead(&mut self, wall: Wall, rng: &mut impl CryptoRng) -> Result<(), StoreFault> {
+    ///
+    /// # Errors
+    /// The store did not keep one.
+    pub fn make_ahead(&mut self, wall: Wall, rng: &mut impl CryptoRng) -> Result<(), StoreFault> {
         let current = self.schedule.epoch_at(wall);
         self.ahead.retain(|epoch, _| *epoch > current);
         for ahead in 1..=limits::KEYS_AHEAD {
@@ -154,7 +163,7 @@ where
     }
 
     /// The public keys of `first` and the next three epochs, if all are there.
-    pub(crate) fn public_from(&self, first: Epoch) -> Option<[SphinxKey; KEY_EPOCHS]> {
+    pub fn public_from(&self, first: Epoch) -> Option<[SphinxKey; KEY_EPOCHS]> {
         let mut keys = Vec::with_capacity(KEY_EPOCHS);
         for (_, ahead) in (0..KEY_EPOCHS).zip(0_u64..) {
             let epoch = first.plus(ahead);
@@ -165,7 +174,10 @@ where
     }
 
     /// Opens a packet under a key in service and enters its tag.
-    pub(crate) fn open(
+    ///
+    /// # Errors
+    /// Why the packet ends here.
+    pub fn open(
         &mut self,
         packet: Packet,
         wall: Wall,
@@ -174,11 +186,13 @@ where
         self.ring.open(packet, wall, delay_cap)
     }
 
-    pub(crate) fn in_service(&self) -> Vec<Epoch> {
+    /// Epochs whose keys open packets, with those that wait for their time.
+    pub fn in_service(&self) -> Vec<Epoch> {
         self.ring.epochs()
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<M>, K) {
+    /// What outlives the process: the regions with keys and tags, and the store.
+    pub fn into_parts(self) -> (Vec<M>, K) {
         (self.ring.into_regions(), self.store)
     }
 }
@@ -186,4 +200,26 @@ where
 /// Bytes of each of the two regions for tables of this many tags.
 pub fn region_bytes(table_tags: u64) -> usize {
     replay::bytes_for(usize::try_from(table_tags).unwrap_or(usize::MAX))
+}
+
+/// The table must hold the tags of a key's whole life at the rate that the descriptor promises.
+fn check_table(
+    packets_per_s: u32,
+    table_tags: u64,
+    schedule: &EpochSchedule,
+) -> Result<(), StartError> {
+    let windows = schedule.key_window_ms.saturating_mul(2);
+    let life_ms = schedule.epoch_ms.saturating_add(windows);
+    let needed = u64::from(packets_per_s)
+        .saturating_mul(life_ms)
+        .div_ceil(1_000);
+    if needed > table_tags {
+        return Err(StartError::TableTooSmall {
+            rate: packets_per_s,
+            life_s: life_ms.div_ceil(1_000),
+            needed,
+            have: table_tags,
+        });
+    }
+    Ok(())
 }

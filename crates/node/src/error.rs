@@ -1,11 +1,12 @@
-//! What can keep a mix from starting or from serving.
+//! What can keep a node from starting.
 
 use whist_packet::StoreFault;
+use whist_rt::{Exit, Failure};
 
-/// Why a mix does not start. All of it is local: what peers do is counted, not returned.
+/// Why a node does not start. All of it is local: what peers do is counted, not returned.
 #[derive(Debug, thiserror::Error)]
-pub enum MixError {
-    /// The tag table is too small for the rate that the mix offers.
+pub enum StartError {
+    /// The tag table is too small for the rate that the node offers.
     #[error(
         "the tag table is too small: {rate} packets/s over a key's life of {life_s} s need \
          {needed} tags, `table_tags` is {have}"
@@ -31,4 +32,14 @@ pub enum MixError {
         /// Bytes that the table needs.
         needed: usize,
     },
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let exit = match &error {
+            StartError::TableTooSmall { .. } | StartError::Memory { .. } => Exit::Usage,
+            StartError::Store(_) => Exit::Other,
+        };
+        Self::new(exit, error.to_string())
+    }
 }
