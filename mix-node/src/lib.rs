@@ -6,7 +6,6 @@
 
 pub mod config;
 pub mod limits;
-mod links;
 mod loops;
 mod metrics;
 mod node;

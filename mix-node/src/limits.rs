@@ -1,21 +1,9 @@
-//! Every limit of the mix, with the reason for its number.
+//! Every limit of the mix, with the reason for its number. What it shares with providers
+//! stands in [`whist_node::limits`].
 
 use std::time::Duration;
 
-/// Links accepted at once from peers that no consensus of ours lists yet. They may have fetched
-/// theirs a moment earlier; anybody else can make a key too, so they are few.
-pub const UNLISTED_LINKS_MAX: usize = 64;
-
-/// How long such a link may stay: two fetches of a consensus that failed and one that did not.
-pub const UNLISTED_LIFE: Duration = Duration::from_secs(30);
-
-/// Accepted links for each node that may send to us. One is in use, one may be a stale half of a
-/// broken connection, two more may come while both sides reconnect.
-pub const LINKS_PER_PEER_MAX: usize = 4;
-
-/// Frames that wait for a next hop without a link: none. A burst after a reconnection would tell an
-/// observer which packets waited together; clients repeat what is lost.
-pub const DIAL_QUEUE: usize = 0;
+pub use whist_node::limits::{UNLISTED_LIFE, UNLISTED_LINKS_MAX};
 
 /// Loops that the loss figures are taken over: 200 s of loops at 5 a second.
 pub const LOOP_WINDOW: usize = 1_000;
@@ -36,9 +24,6 @@ pub const LOOP_SETTLE: Duration = Duration::from_secs(5);
 
 /// A loop clock that slept longer than this many means is resumed instead of caught up.
 pub const LOOP_LAG_MEANS: u32 = 10;
-
-/// The role looks at the wall clock at least this often, so that a jump is noticed.
-pub const WAKE_MAX: Duration = Duration::from_secs(30);
 
 /// Packets in the pool for each packet a second of line rate and second of mean delay. A pool is
 /// Poisson with that mean; ten times it is beyond any chance and still bounded.

@@ -1,14 +1,13 @@
 //! Epochs and documents: what changes with the time and with each consensus.
 
-use std::collections::BTreeMap;
 use std::ops::DerefMut;
 
 use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret};
+use whist_node::epochs;
 use whist_packet::KeyStore;
-use whist_types::{Epoch, Instant, LinkKey, Now};
+use whist_types::{Epoch, Now};
 
 use crate::desk::{Moment, Rules};
-use crate::limits;
 use crate::provider::{Effect, Note, Provider};
 use crate::store::Store;
 use crate::view::View;
@@ -46,38 +45,20 @@ where
         for event in self.keys.refresh(now.wall, &mut self.rng) {
             self.note(Note::Key(event));
         }
-        let (likelier, other) = self.schedule.accepted(now.wall);
-        let epochs = [Some(likelier), other, Some(current.next())];
-        self.views = epochs
+        self.views = epochs::rulings(&self.follower, now.wall)
             .into_iter()
-            .flatten()
-            .filter_map(|epoch| {
-                let view = View::of(&*self.ruling(now, epoch)?, &self.id)?;
-                Some((epoch, view))
-            })
+            .filter_map(|(epoch, consensus)| Some((epoch, View::of(&consensus, &self.id)?)))
             .collect();
         let new_epoch = self.epoch != Some(current);
         self.epoch = Some(current);
-        self.refresh_neighbours(now);
+        let neighbours = self.views.values().map(|view| &view.neighbours);
+        // The other half of what it takes comes from clients.
+        let line_rate = f64::from(self.config.packets_per_s) / 2.0;
+        self.peers.links.set(now.instant, neighbours, line_rate);
         self.refresh_sessions(now, new_epoch);
         self.turn_calendar(now, current);
         self.describe(current);
-        self.boundary = self.next_boundary(now, current);
-    }
-
-    fn refresh_neighbours(&mut self, now: Now) {
-        let mut previous: BTreeMap<LinkKey, f64> = BTreeMap::new();
-        let mut next = BTreeMap::new();
-        // The newest last: where two consensuses name a node, it wins.
-        for view in self.views.values() {
-            for (key, share) in &view.previous {
-                let rate = share * f64::from(self.config.packets_per_s) / 2.0;
-                let most = previous.entry(*key).or_insert(rate);
-                *most = most.max(rate);
-            }
-            next.extend(view.next.iter().map(|(id, target)| (*id, target.clone())));
-        }
-        self.links.set(now.instant, previous, next);
+        self.boundary = epochs::next_boundary(&self.schedule, now);
     }
 
     fn refresh_sessions(&mut self, now: Now, new_epoch: bool) {
@@ -98,7 +79,7 @@ where
     /// The day that mailboxes go by is the wall's, but never beyond what the authorities vouch
     /// for: a clock that jumps ahead would destroy everybody's mail.
     fn turn_calendar(&mut self, now: Now, current: Epoch) {
-        let Some(consensus) = self.ruling(now, current) else {
+        let Some(consensus) = epochs::ruling(&self.follower, now.wall, current) else {
             return;
         };
         let rules = Rules::new(consensus.parameters(), self.config.store_rows);
@@ -109,21 +90,10 @@ where
         });
     }
 
-    fn next_boundary(&self, now: Now, current: Epoch) -> Instant {
-        let times = [
-            self.schedule.key_until(current.previous()),
-            self.schedule.key_from(current.next()),
-            self.schedule.start(current.next()),
-        ];
-        let next = times.into_iter().filter(|time| *time > now.wall).min();
-        let wake = now.instant.after(limits::WAKE_MAX);
-        next.map_or(wake, |time| now.instant_of(time).min(wake))
-    }
-
     /// Once an epoch: a descriptor for the next one, to all authorities.
     fn describe(&mut self, current: Epoch) {
         let epoch = current.next();
-        if self.directory.described() == Some(epoch) || self.draining.is_some() {
+        if self.peers.directory.described() == Some(epoch) || self.draining.is_some() {
             return;
         }
         let Some(keys) = self.keys.public_from(epoch) else {
@@ -143,7 +113,9 @@ where
             load: rounded(self.entry.sessions().iter().sum()),
         };
         let signed = descriptor.sign(&identity, &link);
-        self.directory.publish(epoch, signed.as_bytes().to_vec());
+        self.peers
+            .directory
+            .publish(epoch, signed.as_bytes().to_vec());
     }
 }
 

@@ -15,7 +15,6 @@ pub mod exit;
 pub mod fuzzing;
 pub mod key_files;
 pub mod limits;
-mod links;
 mod mailbox;
 mod metrics;
 mod provider;

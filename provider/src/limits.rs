@@ -1,4 +1,5 @@
-//! Every limit of the provider, with the reason for its number.
+//! Every limit of the provider, with the reason for its number. What it shares with mixes
+//! stands in [`whist_node::limits`].
 
 use std::time::Duration;
 
@@ -32,23 +33,10 @@ pub const POOL_MAX: usize = 65_536;
 pub const ANSWERS_MAX: usize = 65_536;
 /// An answer that is not durable after this many offsets is dropped: the disk hangs.
 pub const ANSWER_OFFSETS_MAX: u32 = 1_200;
-/// Frames that wait for a mix without a link: none. A burst after a reconnection would tell an
-/// observer which packets waited together; clients repeat what is lost.
-pub const DIAL_QUEUE: usize = 0;
-/// Links accepted at once from peers that no consensus of ours lists yet. They may have fetched
-/// theirs a moment earlier; anybody else can make a key too, so they are few.
-pub const UNLISTED_LINKS_MAX: usize = 64;
-/// How long such a link may stay: two fetches of a consensus that failed and one that did not.
-pub const UNLISTED_LIFE: Duration = Duration::from_secs(30);
-/// Accepted links for each node that may send to us. One is in use, one may be a stale half of a
-/// broken connection, two more may come while both sides reconnect.
-pub const LINKS_PER_PEER_MAX: usize = 4;
 /// `DOC` chunks of a consensus header with its signatures: 26 kB at most.
 pub const DOC_CHUNKS_MAX: usize = 64;
 /// A drain waits this long beyond the longest delay, for answers that wait for the disk.
 pub const DRAIN_HOLD: Duration = Duration::from_secs(2);
-/// The role looks at the wall clock at least this often, so that a jump is noticed.
-pub const WAKE_MAX: Duration = Duration::from_secs(30);
 
 /// Addresses of a mailbox: its book of 32 kB is written once a day.
 pub const ADDRESSES_MAX: usize = 1_024;

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::DerefMut;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::SeedableRng as _;
-use whist_link::{Frame, Hello, Input, LinkId, Output, Remote, Role};
-use whist_netdoc::{Consensus, Follower, IdentitySecret, LinkSecret};
-use whist_node::{Bucket, Directory, EpochKeys, KeyEvent};
+use whist_link::{Frame, Input, LinkId, Output, Remote, Role};
+use whist_netdoc::{Follower, IdentitySecret, LinkSecret};
+use whist_node::{Bucket, EpochKeys, KeyEvent, Peers};
 use whist_packet::{KeyStore, Packet};
 use whist_timing::{Pool, Rng};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
@@ -16,7 +15,6 @@ use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, S
 use crate::answers::Answers;
 use crate::desk::{Desk, Rules};
 use crate::entry::Entry;
-use crate::links::Links;
 use crate::stats::{Counters, Drop, Stats};
 use crate::store::Store;
 use crate::ticket::Ticket;
@@ -112,8 +110,7 @@ pub struct Provider<S, M, K> {
     pub(crate) follower: Follower,
     /// Our neighbours, by the epoch whose key opened a packet.
     pub(crate) views: BTreeMap<Epoch, View>,
-    pub(crate) links: Links,
-    pub(crate) directory: Directory,
+    pub(crate) peers: Peers,
     pub(crate) entry: Entry,
     /// What all clients together may send.
     pub(crate) uplinks: Bucket,
@@ -167,15 +164,14 @@ where
         let keys = EpochKeys::new(regions, keys, schedule, rate, tags, now)?;
         let rules = Rules::new(&whist_netdoc::Parameters::default(), config.store_rows);
         let desk = Desk::new(store, rules, &mut rng)?;
-        let directory = Directory::new(follower.trusted());
+        let peers = Peers::new(follower.trusted());
         Ok(Self {
             id: identity.public().node_id(),
             schedule,
             keys,
             follower,
             views: BTreeMap::new(),
-            links: Links::new(),
-            directory,
+            peers,
             entry: Entry::default(),
             uplinks: Bucket::new(f64::from(config.packets_per_s) / 2.0, now.instant),
             pool: Pool::with_capacity(limits::POOL_MAX),
@@ -230,28 +226,14 @@ where
             sessions: self.entry.sessions(),
             stored: self.desk.rows(),
             store_faults: self.desk.faults(),
-            links_out: count(self.links.count_out()),
-            links_in: count(self.links.count_in()),
+            links_out: count(self.peers.links.count_out()),
+            links_in: count(self.peers.links.count_in()),
             dropped: self.counters.dropped(),
         }
     }
 
     pub(crate) fn current_view(&self) -> Option<&View> {
         self.views.get(&self.epoch?)
-    }
-
-    /// The consensus that rules packets under the keys of `epoch`, if it is still valid.
-    pub(crate) fn ruling(&self, now: Now, epoch: Epoch) -> Option<Arc<Consensus>> {
-        let ruling = self.follower.ruling(epoch)?;
-        (now.wall < ruling.valid_until()).then(|| ruling.clone())
-    }
-
-    pub(crate) fn hello(&self, now: Now) -> Frame {
-        Frame::Hello(Hello::Node {
-            version: Hello::VERSION,
-            consensus: self.follower.hash(),
-            time: now.wall,
-        })
     }
 
     pub(crate) fn note(&mut self, note: Note) {
@@ -269,18 +251,14 @@ where
     }
 
     fn up(&mut self, now: Now, link: LinkId, remote: Remote) {
-        let hello = self.hello(now);
+        let hello = whist_node::hello(&self.follower, now);
         if !link.is_accepted() {
-            if self.directory.dialer.peer_of(link).is_some() {
-                self.directory.up(now, link, hello);
-            } else {
-                self.links.dialer.up(now.instant, link, hello);
-            }
+            self.peers.dialed(now, link, hello);
             return;
         }
         let accepted = self.draining.is_none()
             && match remote {
-                Remote::Node(key) => self.links.accept(now.instant, link, key),
+                Remote::Node(key) => self.peers.links.accept(now.instant, link, key),
                 Remote::Anonymous => self.entry.accept(now.instant, link),
             };
         self.outputs.push_back(if accepted {
@@ -291,14 +269,9 @@ where
     }
 
     fn down(&mut self, now: Now, link: LinkId) {
-        self.links.forget(link);
         let lost = self.entry.forget(link);
         self.counters.drop_many(Drop::SessionEnded, lost);
-        if self.directory.dialer.peer_of(link).is_some() {
-            self.directory.down(now, link, &mut self.rng);
-        } else {
-            self.links.dialer.down(now.instant, link, &mut self.rng);
-        }
+        self.peers.down(now, link, &mut self.rng);
     }
 
     /// The peer broke the protocol. It sees nothing but the end of the link.
@@ -307,14 +280,8 @@ where
             let lost = self.entry.forget(link);
             self.counters.drop_many(Drop::SessionEnded, lost);
             self.outputs.push_back(Output::Close { link });
-        } else if link.is_accepted() {
-            self.links.close(link);
-        } else if self.directory.dialer.peer_of(link).is_some() {
-            self.links.forget(link);
-            self.directory.close(now, link, &mut self.rng);
         } else {
-            self.links.forget(link);
-            self.links.dialer.close(now.instant, link, &mut self.rng);
+            self.peers.close(now, link, &mut self.rng);
         }
     }
 
@@ -388,14 +355,10 @@ where
         self.release(now);
         self.answer_due(now);
         self.run_sessions(now);
-        self.links.expire(now.instant);
         for link in self.entry.expire(now.instant) {
             self.outputs.push_back(Output::Close { link });
         }
-        let newest = self.follower.newest().map(|newest| newest.epoch());
-        let leaves = self.follower.leaves_from();
-        self.directory
-            .fetch(now, &self.schedule, newest, leaves, &mut self.rng);
+        self.peers.tend(now, &self.follower, &mut self.rng);
         self.finish_drain(now);
     }
 
@@ -407,16 +370,7 @@ where
             self.faults_told = self.desk.faults();
             self.note(Note::StoreFault);
         }
-        while let Some(output) = self.links.dialer.poll_output(now.instant) {
-            if let Output::Close { link } = &output {
-                self.links.forget(*link);
-            }
-            self.outputs.push_back(output);
-        }
-        while let Some(link) = self.links.poll_closed() {
-            self.outputs.push_back(Output::Close { link });
-        }
-        while let Some(output) = self.directory.dialer.poll_output(now.instant) {
+        while let Some(output) = self.peers.poll_output(now.instant) {
             self.outputs.push_back(output);
         }
     }
@@ -426,10 +380,7 @@ where
             self.pool.next_deadline(),
             self.answers.next_deadline(),
             self.entry.next_deadline(),
-            self.links.next_deadline(),
-            self.links.dialer.poll_timeout(),
-            self.directory.dialer.poll_timeout(),
-            Some(self.directory.fetch_at()),
+            self.peers.next_deadline(),
             Some(self.boundary),
             self.draining.filter(|_| !self.drained),
         ];

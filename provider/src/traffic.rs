@@ -4,6 +4,7 @@ use std::ops::DerefMut;
 use std::time::Duration;
 
 use whist_link::{Frame, Hello, LinkId, Part, Reply, split_padded};
+use whist_node::Control;
 use whist_packet::request::encode_reply;
 use whist_packet::{Destination, DropReason, FinalPayload, KeyStore, Packet, Unwrapped};
 use whist_types::{NodeId, Now};
@@ -13,7 +14,6 @@ use crate::desk::Moment;
 use crate::entry::Undelivered;
 use crate::exit::Exit;
 use crate::limits;
-use crate::links::Side;
 use crate::provider::{Held, Provider};
 use crate::session::{Session, Unqueued};
 use crate::stats::Drop;
@@ -76,20 +76,13 @@ where
     }
 
     fn control_of_node(&mut self, now: Now, link: LinkId, frame: Frame) -> bool {
-        match frame {
-            Frame::Hello(Hello::Node { version, .. }) => {
-                version == Hello::VERSION && self.links.greet(link)
+        match self.peers.control(link, frame) {
+            Control::Taken => true,
+            Control::Bundle(bundle) => {
+                self.offer(now, &bundle);
+                true
             }
-            Frame::Dummy => self.links.is_greeted(link),
-            Frame::DocChunk(part) => match self.directory.part(link, *part) {
-                Ok(Some(bundle)) => {
-                    self.offer(now, &bundle);
-                    true
-                }
-                Ok(None) => self.directory.dialer.peer_of(link).is_some(),
-                Err(_) => false,
-            },
-            _ => false,
+            Control::Unlawful => false,
         }
     }
 
@@ -119,7 +112,7 @@ where
             return Err(Drop::NotFromMix);
         };
         let view = self.views.get(&epoch).ok_or(Drop::UnknownNextHop)?;
-        if !view.next.contains_key(&next) {
+        if !view.neighbours.next.contains_key(&next) {
             return Err(Drop::UnknownNextHop);
         }
         self.pool
@@ -128,23 +121,22 @@ where
     }
 
     fn packet_of_mix(&mut self, now: Now, link: LinkId, packet: Packet) -> Result<(), Drop> {
-        if self.links.side(link) != Some(Side::Incoming) || !self.links.is_greeted(link) {
+        let Some(sender) = self.peers.links.sender(link) else {
             self.close(now, link);
             return Err(Drop::WrongDirection);
-        }
+        };
         if self.draining.is_some() {
             return Err(Drop::Draining);
         }
-        let sender = self.links.key_of(link).ok_or(Drop::WrongLayer)?;
         // Before the key exchange work: a link that is over its share costs a comparison.
-        match self.links.take_token(now.instant, &sender) {
+        match self.peers.links.take_token(now.instant, &sender) {
             Some(true) => {}
             Some(false) => return Err(Drop::RateLimited),
             None => return Err(Drop::WrongLayer),
         }
         let (epoch, unwrapped) = self.open(now, packet)?;
         let view = self.views.get(&epoch).ok_or(Drop::WrongLayer)?;
-        if !view.previous.contains_key(&sender) {
+        if !view.neighbours.previous.contains_key(&sender) {
             return Err(Drop::WrongLayer);
         }
         match unwrapped {
@@ -214,7 +206,11 @@ where
                 continue;
             };
             let first = surb.first_hop();
-            if !self.views.values().any(|v| v.next.contains_key(&first)) {
+            if !self
+                .views
+                .values()
+                .any(|v| v.neighbours.next.contains_key(&first))
+            {
                 self.counters.drop(Drop::UnknownFirstHop);
                 continue;
             }
@@ -231,8 +227,7 @@ where
     }
 
     fn send(&mut self, next: &NodeId, packet: Packet) -> bool {
-        let frame = Frame::Packet(packet.into_bytes());
-        let sent = self.links.dialer.send(next, frame).is_ok();
+        let sent = self.peers.send(next, packet);
         if !sent {
             self.counters.drop(Drop::NoLink);
         }

@@ -1,21 +1,18 @@
-//! Who may send to us and whom we may send to, by one consensus.
+//! What one consensus says to this provider.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use whist_link::Target;
-use whist_netdoc::{Consensus, NodeEntry, Parameters};
-use whist_types::{Layer, LinkKey, NodeId};
+use whist_netdoc::{Consensus, Parameters};
+use whist_node::Neighbours;
+use whist_types::NodeId;
 
 use crate::session::Pace;
 
-/// The neighbours of this provider in one consensus (protocol.md section 1, adjacency).
+/// What holds for this provider by one consensus.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
-    /// Who may send to us, with the share of the line rate that is theirs: the last layer.
-    pub(crate) previous: BTreeMap<LinkKey, f64>,
-    /// Whom we may send to: the first layer.
-    pub(crate) next: BTreeMap<NodeId, Target>,
+    /// Who may send to us and whom we may send to.
+    pub(crate) neighbours: Neighbours,
     /// What everybody goes by.
     pub(crate) parameters: Parameters,
 }
@@ -27,16 +24,9 @@ impl View {
         if here.role.layer().is_some() {
             return None;
         }
-        let parameters = consensus.parameters();
-        let last = Layer::new(parameters.layers.checked_sub(1)?);
-        let first = consensus.mixes(Layer::FIRST);
         Some(Self {
-            previous: shares(
-                consensus.mixes(last),
-                f64::from(parameters.weight_cap_means),
-            ),
-            next: first.iter().map(|node| (node.id, target(node))).collect(),
-            parameters: parameters.clone(),
+            neighbours: Neighbours::of_provider(consensus)?,
+            parameters: consensus.parameters().clone(),
         })
     }
 
@@ -55,29 +45,4 @@ impl View {
     pub(crate) fn delay_cap(&self) -> Duration {
         self.parameters.delay_cap()
     }
-}
-
-fn target(node: &NodeEntry) -> Target {
-    Target {
-        address: node.address.clone(),
-        key: node.link,
-        identify: true,
-    }
-}
-
-/// The shares of the line rate add up to it, by the capped weights by which routes are drawn.
-fn shares(nodes: &[NodeEntry], cap_means: f64) -> BTreeMap<LinkKey, f64> {
-    let weight = |node: &NodeEntry| f64::from(node.weight);
-    let count = f64::from(u32::try_from(nodes.len()).unwrap_or(u32::MAX)).max(1.0);
-    let cap = cap_means * nodes.iter().map(weight).sum::<f64>() / count;
-    let total: f64 = nodes.iter().map(|node| weight(node).min(cap)).sum();
-    nodes
-        .iter()
-        .map(|node| {
-            (
-                node.link,
-                weight(node).min(cap) / total.max(f64::MIN_POSITIVE),
-            )
-        })
-        .collect()
 }

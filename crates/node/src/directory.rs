@@ -6,7 +6,7 @@ use rand_core::CryptoRng;
 use whist_link::{
     Assembler, Backoff, Dialer, DocGet, Frame, LinkId, Malformed, Part, Target, split,
 };
-use whist_netdoc::TrustedAuthorities;
+use whist_netdoc::{Follower, TrustedAuthorities};
 use whist_types::{Epoch, EpochSchedule, Instant, Now, Wall};
 
 use crate::limits;
@@ -21,8 +21,7 @@ const FETCH_TO_PERMILLE: u64 = 150;
 /// Links to the authorities, and what is under way on them.
 #[derive(Debug)]
 pub struct Directory {
-    /// Keeps a link to each of them.
-    pub dialer: Dialer<u8>,
+    pub(crate) dialer: Dialer<u8>,
     incoming: BTreeMap<LinkId, Assembler>,
     descriptor: Option<(Epoch, Vec<u8>)>,
     streams: u32,
@@ -32,8 +31,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Dials every authority of the network.
-    pub fn new(trusted: &TrustedAuthorities) -> Self {
+    pub(crate) fn new(trusted: &TrustedAuthorities) -> Self {
         let mut dialer = Dialer::new(Backoff::default(), limits::AUTHORITY_QUEUE).in_lane(LANE);
         let targets = trusted.authorities().iter().map(|authority| Target {
             address: authority.address.clone(),
@@ -66,7 +64,7 @@ impl Directory {
     }
 
     /// A link came up. `false` if it is no authority's.
-    pub fn up(&mut self, now: Now, link: LinkId, hello: Frame) -> bool {
+    pub(crate) fn up(&mut self, now: Now, link: LinkId, hello: Frame) -> bool {
         let Some(&authority) = self.dialer.up(now.instant, link, hello) else {
             return false;
         };
@@ -77,22 +75,19 @@ impl Directory {
     }
 
     /// A link fell.
-    pub fn down(&mut self, now: Now, link: LinkId, rng: &mut impl CryptoRng) {
+    pub(crate) fn down(&mut self, now: Now, link: LinkId, rng: &mut impl CryptoRng) {
         self.incoming.remove(&link);
         self.dialer.down(now.instant, link, rng);
     }
 
     /// Closes a link on which something malformed came.
-    pub fn close(&mut self, now: Now, link: LinkId, rng: &mut impl CryptoRng) {
+    pub(crate) fn close(&mut self, now: Now, link: LinkId, rng: &mut impl CryptoRng) {
         self.incoming.remove(&link);
         self.dialer.close(now.instant, link, rng);
     }
 
     /// A part of a bundle; the bundle, when it is whole.
-    ///
-    /// # Errors
-    /// [`Malformed`]: the link is to be closed.
-    pub fn part(&mut self, link: LinkId, part: Part) -> Result<Option<Vec<u8>>, Malformed> {
+    pub(crate) fn part(&mut self, link: LinkId, part: Part) -> Result<Option<Vec<u8>>, Malformed> {
         match self.incoming.get_mut(&link) {
             Some(assembler) => assembler.push(part),
             None => Ok(None),
@@ -111,16 +106,10 @@ impl Directory {
         }
     }
 
-    /// Asks for a consensus if one is missing and it is time to; `newest` is the epoch held, and
-    /// `leaves` how much of the range of headers is.
-    pub fn fetch(
-        &mut self,
-        now: Now,
-        schedule: &EpochSchedule,
-        newest: Option<Epoch>,
-        leaves: u64,
-        rng: &mut impl CryptoRng,
-    ) {
+    /// Asks for a consensus if the follower misses one and it is time to.
+    pub(crate) fn fetch(&mut self, now: Now, follower: &Follower, rng: &mut impl CryptoRng) {
+        let schedule = follower.trusted().schedule();
+        let newest = follower.newest().map(|newest| newest.epoch());
         let current = schedule.epoch_at(now.wall);
         let (epoch, begin) = match self.planned {
             Some(plan) if plan.0 == current.next() => plan,
@@ -143,7 +132,7 @@ impl Directory {
         if let Some(&authority) = pick(&connected, rng) {
             let get = DocGet {
                 epoch: 0,
-                leaves_from: leaves,
+                leaves_from: follower.leaves_from(),
             };
             let _ = self.dialer.send(&authority, Frame::DocGet(get));
         }
@@ -172,7 +161,7 @@ impl Directory {
     }
 
     /// When [`fetch`](Self::fetch) has something to do.
-    pub const fn fetch_at(&self) -> Instant {
+    pub(crate) const fn fetch_at(&self) -> Instant {
         self.ask_at
     }
 }

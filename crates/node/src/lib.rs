@@ -6,13 +6,20 @@
 
 mod bucket;
 mod directory;
+pub mod epochs;
 mod error;
 mod key_files;
 mod keys;
 pub mod limits;
+mod links;
+mod neighbours;
+mod peers;
 
 pub use bucket::Bucket;
 pub use directory::Directory;
 pub use error::StartError;
 pub use key_files::DiskKeyStore;
 pub use keys::{EpochKeys, KeyEvent, region_bytes};
+pub use links::Links;
+pub use neighbours::Neighbours;
+pub use peers::{Control, Peers, hello};

@@ -13,6 +13,21 @@ pub const KEYS_AHEAD: u64 = 4;
 /// is put in a table's place lacks at most the tags of this time, and is refused.
 pub const CHECKPOINT: Duration = Duration::from_secs(60);
 
+/// Links accepted at once from peers that no consensus of ours lists yet. They may have fetched
+/// theirs a moment earlier; anybody else can make a key too, so they are few.
+pub const UNLISTED_LINKS_MAX: usize = 64;
+
+/// How long such a link may stay: two fetches of a consensus that failed and one that did not.
+pub const UNLISTED_LIFE: Duration = Duration::from_secs(30);
+
+/// Accepted links for each node that may send to us. One is in use, one may be a stale half of a
+/// broken connection, two more may come while both sides reconnect.
+pub const LINKS_PER_PEER_MAX: usize = 4;
+
+/// Frames that wait for a next hop without a link: none. A burst after a reconnection would tell an
+/// observer which packets waited together; clients repeat what is lost.
+pub const DIAL_QUEUE: usize = 0;
+
 /// Frames that wait for an authority without a link: none, a descriptor is made anew for each link.
 pub const AUTHORITY_QUEUE: usize = 0;
 
@@ -33,3 +48,6 @@ pub const FETCH_RETRY_MIN: Duration = Duration::from_millis(250);
 
 /// Nor later: a node that starts without a consensus must not sleep through an epoch.
 pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// The role looks at the wall clock at least this often, so that a jump is noticed.
+pub const WAKE_MAX: Duration = Duration::from_secs(30);

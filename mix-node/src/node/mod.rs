@@ -8,14 +8,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::DerefMut;
 
 use rand_core::SeedableRng;
-use whist_link::{Frame, Hello, Input, Output, Role};
+use whist_link::{Input, Output, Role};
 use whist_netdoc::{Follower, IdentitySecret, LinkSecret};
-use whist_node::{Directory, EpochKeys, KeyEvent};
+use whist_node::{EpochKeys, KeyEvent, Peers};
 use whist_packet::{KeyStore, Packet};
 use whist_timing::{Pool, Rng, Tally};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
 
-use crate::links::Links;
 use crate::loops::{Loops, Segment};
 use crate::stats::{Counters, Stats};
 use crate::view::View;
@@ -92,8 +91,7 @@ pub struct MixNode<M, K> {
     follower: Follower,
     /// Our neighbours, by the epoch whose key opened a packet.
     views: BTreeMap<Epoch, View>,
-    links: Links,
-    directory: Directory,
+    peers: Peers,
     pool: Pool<Held>,
     loops: Loops,
     alarms_told: u64,
@@ -136,15 +134,14 @@ where
         let mut keys = EpochKeys::new(regions, store, schedule, rate, tags, now)?;
         // A store that cannot keep a key ends the start, not an epoch later.
         keys.make_ahead(now.wall, &mut rng)?;
-        let directory = Directory::new(follower.trusted());
+        let peers = Peers::new(follower.trusted());
         Ok(Self {
             id: identity.public().node_id(),
             schedule,
             keys,
             follower,
             views: BTreeMap::new(),
-            links: Links::new(),
-            directory,
+            peers,
             pool: Pool::with_capacity(limits::POOL_MIN),
             loops: Loops::new(),
             alarms_told: 0,
@@ -193,8 +190,8 @@ where
             loop_loss: overall.loss(),
             loop_alarms: self.loops.alarms(),
             loop_alarm: overall.alarm,
-            links_out: count(self.links.count_out()),
-            links_in: count(self.links.count_in()),
+            links_out: count(self.peers.links.count_out()),
+            links_in: count(self.peers.links.count_in()),
             dropped: self.counters.dropped(),
         }
     }
@@ -206,14 +203,6 @@ where
 
     fn current_view(&self) -> Option<&View> {
         self.views.get(&self.epoch?)
-    }
-
-    fn hello(&self, now: Now) -> Frame {
-        Frame::Hello(Hello::Node {
-            version: Hello::VERSION,
-            consensus: self.follower.hash(),
-            time: now.wall,
-        })
     }
 
     fn note(&mut self, note: Note) {
@@ -231,25 +220,12 @@ where
         }
         self.release(now);
         self.send_loops(now);
-        self.links.expire(now.instant);
-        let newest = self.follower.newest().map(|newest| newest.epoch());
-        let leaves = self.follower.leaves_from();
-        self.directory
-            .fetch(now, &self.schedule, newest, leaves, &mut self.rng);
+        self.peers.tend(now, &self.follower, &mut self.rng);
         self.finish_drain(now);
     }
 
     fn collect(&mut self, now: Now) {
-        while let Some(output) = self.links.dialer.poll_output(now.instant) {
-            if let Output::Close { link } = &output {
-                self.links.forget(*link);
-            }
-            self.outputs.push_back(output);
-        }
-        while let Some(link) = self.links.poll_closed() {
-            self.outputs.push_back(Output::Close { link });
-        }
-        while let Some(output) = self.directory.dialer.poll_output(now.instant) {
+        while let Some(output) = self.peers.poll_output(now.instant) {
             self.outputs.push_back(output);
         }
     }
@@ -260,10 +236,7 @@ where
             self.loops
                 .next_deadline()
                 .filter(|_| self.draining.is_none()),
-            self.links.next_deadline(),
-            self.links.dialer.poll_timeout(),
-            self.directory.dialer.poll_timeout(),
-            Some(self.directory.fetch_at()),
+            self.peers.next_deadline(),
             Some(self.boundary),
             self.draining.filter(|_| !self.drained),
         ];
@@ -285,7 +258,7 @@ where
         self.run_due(now);
         match input {
             Input::Up { link, remote } => self.up(now, link, remote),
-            Input::Down { link } => self.down(now, link),
+            Input::Down { link } => self.peers.down(now, link, &mut self.rng),
             Input::Frame { link, frame } => self.frame(now, link, frame),
             Input::Full { frame, .. } => self.full(&frame),
             Input::Timeout => {}

@@ -2,7 +2,8 @@
 
 use std::ops::DerefMut;
 
-use whist_link::{Frame, Hello, LinkId, Output, Remote};
+use whist_link::{Frame, LinkId, Output, Remote};
+use whist_node::Control;
 use whist_packet::{KeyStore, Packet};
 use whist_types::Now;
 
@@ -15,46 +16,22 @@ where
     K: KeyStore,
 {
     pub(super) fn up(&mut self, now: Now, link: LinkId, remote: Remote) {
-        let hello = self.hello(now);
-        if link.is_accepted() {
-            let accepted = match remote {
-                Remote::Node(key) if self.draining.is_none() => {
-                    self.links.accept(now.instant, link, key)
-                }
-                _ => false,
-            };
-            self.outputs.push_back(if accepted {
-                Output::Send { link, frame: hello }
-            } else {
-                Output::Close { link }
-            });
-        } else if self.directory.dialer.peer_of(link).is_some() {
-            self.directory.up(now, link, hello);
-        } else {
-            self.links.dialer.up(now.instant, link, hello);
+        let hello = whist_node::hello(&self.follower, now);
+        if !link.is_accepted() {
+            self.peers.dialed(now, link, hello);
+            return;
         }
-    }
-
-    pub(super) fn down(&mut self, now: Now, link: LinkId) {
-        self.links.forget(link);
-        if self.directory.dialer.peer_of(link).is_some() {
-            self.directory.down(now, link, &mut self.rng);
+        let accepted = match remote {
+            Remote::Node(key) if self.draining.is_none() => {
+                self.peers.links.accept(now.instant, link, key)
+            }
+            _ => false,
+        };
+        self.outputs.push_back(if accepted {
+            Output::Send { link, frame: hello }
         } else {
-            self.links.dialer.down(now.instant, link, &mut self.rng);
-        }
-    }
-
-    /// The peer broke the protocol. It sees nothing but the end of the link.
-    pub(super) fn close(&mut self, now: Now, link: LinkId) {
-        if link.is_accepted() {
-            self.links.close(link);
-        } else if self.directory.dialer.peer_of(link).is_some() {
-            self.links.forget(link);
-            self.directory.close(now, link, &mut self.rng);
-        } else {
-            self.links.forget(link);
-            self.links.dialer.close(now.instant, link, &mut self.rng);
-        }
+            Output::Close { link }
+        });
     }
 
     pub(super) fn frame(&mut self, now: Now, link: LinkId, frame: Frame) {
@@ -65,23 +42,10 @@ where
             }
             return;
         }
-        let lawful = match frame {
-            Frame::Hello(Hello::Node { version, .. }) => {
-                version == Hello::VERSION && self.links.greet(link)
-            }
-            Frame::Dummy => self.links.is_greeted(link),
-            Frame::DocChunk(part) => match self.directory.part(link, *part) {
-                Ok(Some(bundle)) => {
-                    self.offer(now, &bundle);
-                    true
-                }
-                Ok(None) => self.directory.dialer.peer_of(link).is_some(),
-                Err(_) => false,
-            },
-            _ => false,
-        };
-        if !lawful {
-            self.close(now, link);
+        match self.peers.control(link, frame) {
+            Control::Taken => {}
+            Control::Bundle(bundle) => self.offer(now, &bundle),
+            Control::Unlawful => self.peers.close(now, link, &mut self.rng),
         }
     }
 

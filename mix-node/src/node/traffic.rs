@@ -3,13 +3,12 @@
 use std::ops::DerefMut;
 use std::time::Duration;
 
-use whist_link::Frame;
 use whist_link::LinkId;
+use whist_node::epochs;
 use whist_packet::{KeyStore, Packet, Unwrapped};
 use whist_types::{NodeId, Now};
 
 use super::{Effect, Held, MixNode, Note};
-use crate::links::Side;
 use crate::loops::{Loop, Stranger};
 use crate::stats::Drop;
 
@@ -19,16 +18,15 @@ where
     K: KeyStore,
 {
     pub(super) fn packet(&mut self, now: Now, link: LinkId, packet: Packet) -> Result<(), Drop> {
-        if self.links.side(link) != Some(Side::Incoming) || !self.links.is_greeted(link) {
-            self.close(now, link);
+        let Some(sender) = self.peers.links.sender(link) else {
+            self.peers.close(now, link, &mut self.rng);
             return Err(Drop::WrongDirection);
-        }
+        };
         if self.draining.is_some() {
             return Err(Drop::Draining);
         }
-        let sender = self.links.key_of(link).ok_or(Drop::WrongLayer)?;
         // Before the key exchange work: a link that is over its share costs a comparison.
-        match self.links.take_token(now.instant, &sender) {
+        match self.peers.links.take_token(now.instant, &sender) {
             Some(true) => {}
             Some(false) => return Err(Drop::RateLimited),
             None => return Err(Drop::WrongLayer),
@@ -38,7 +36,7 @@ where
             .open(packet, now.wall, self.delay_cap(now))
             .map_err(Drop::Packet)?;
         let view = self.views.get(&epoch).ok_or(Drop::WrongLayer)?;
-        if !view.previous.contains_key(&sender) {
+        if !view.neighbours.previous.contains_key(&sender) {
             return Err(Drop::WrongLayer);
         }
         match unwrapped {
@@ -47,7 +45,7 @@ where
                 delay,
                 packet,
             } => {
-                if !view.next.contains_key(&next) {
+                if !view.neighbours.next.contains_key(&next) {
                     return Err(Drop::UnknownNextHop);
                 }
                 self.pool
@@ -79,8 +77,7 @@ where
     }
 
     pub(super) fn send(&mut self, next: &NodeId, packet: Packet) -> bool {
-        let frame = Frame::Packet(packet.into_bytes());
-        let sent = self.links.dialer.send(next, frame).is_ok();
+        let sent = self.peers.send(next, packet);
         if sent {
             self.counters.sent += 1;
         } else {
@@ -100,7 +97,8 @@ where
     pub(super) fn send_loops(&mut self, now: Now) {
         self.loops.advance(now.instant);
         while self.draining.is_none() && self.loops.tick(now.instant, &mut self.rng) {
-            let Some(consensus) = self.ruling(now, self.schedule.epoch_at(now.wall)) else {
+            let epoch = self.schedule.epoch_at(now.wall);
+            let Some(consensus) = epochs::ruling(&self.follower, now.wall, epoch) else {
                 continue;
             };
             let Some(made) = Loop::make(&consensus, &self.id, now, &mut self.rng) else {

@@ -1,13 +1,12 @@
 //! What epochs bring: keys, neighbours, descriptors, consensuses.
 
-use std::collections::BTreeMap;
 use std::ops::DerefMut;
-use std::sync::Arc;
 use std::time::Duration;
 
-use whist_netdoc::{Accepted, Consensus, Descriptor, IdentitySecret, Kind, LinkSecret};
+use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret};
+use whist_node::epochs;
 use whist_packet::KeyStore;
-use whist_types::{Epoch, Instant, LinkKey, Now};
+use whist_types::{Epoch, Now};
 
 use super::{Effect, MixNode, Note};
 use crate::limits;
@@ -18,12 +17,6 @@ where
     M: DerefMut<Target = [u8]>,
     K: KeyStore,
 {
-    /// The consensus that rules packets under the keys of `epoch`, if it is still valid.
-    pub(super) fn ruling(&self, now: Now, epoch: Epoch) -> Option<Arc<Consensus>> {
-        let ruling = self.follower.ruling(epoch)?;
-        (now.wall < ruling.valid_until()).then(|| ruling.clone())
-    }
-
     pub(super) fn offer(&mut self, now: Now, bundle: &[u8]) {
         match self.follower.offer(now.wall, bundle) {
             Ok(Accepted::New(epoch)) => {
@@ -47,29 +40,14 @@ where
         for event in self.keys.refresh(now.wall, &mut self.rng) {
             self.note(Note::Key(event));
         }
-        let (likelier, other) = self.schedule.accepted(now.wall);
-        let epochs = [Some(likelier), other, Some(current.next())];
-        self.views = epochs
+        self.views = epochs::rulings(&self.follower, now.wall)
             .into_iter()
-            .flatten()
-            .filter_map(|epoch| {
-                let view = View::of(&*self.ruling(now, epoch)?, &self.id)?;
-                Some((epoch, view))
-            })
+            .filter_map(|(epoch, consensus)| Some((epoch, View::of(&consensus, &self.id)?)))
             .collect();
         self.epoch = Some(current);
-        let mut previous: BTreeMap<LinkKey, f64> = BTreeMap::new();
-        let mut next = BTreeMap::new();
-        // The newest last: where two consensuses name a node, it wins.
-        for view in self.views.values() {
-            for (key, share) in &view.previous {
-                let rate = share * f64::from(self.config.packets_per_s);
-                let most = previous.entry(*key).or_insert(rate);
-                *most = most.max(rate);
-            }
-            next.extend(view.next.iter().map(|(id, target)| (*id, target.clone())));
-        }
-        self.links.set(now.instant, previous, next);
+        let neighbours = self.views.values().map(|view| &view.neighbours);
+        let line_rate = f64::from(self.config.packets_per_s);
+        self.peers.links.set(now.instant, neighbours, line_rate);
         let view = self.views.get(&current);
         self.loops.set(now, view, &mut self.rng);
         if let Some(view) = view {
@@ -77,24 +55,13 @@ where
                 .set_capacity(pool_max(self.config.packets_per_s, view.delay_mean));
         }
         self.describe(current);
-        self.boundary = self.next_boundary(now, current);
-    }
-
-    pub(super) fn next_boundary(&self, now: Now, current: Epoch) -> Instant {
-        let times = [
-            self.schedule.key_until(current.previous()),
-            self.schedule.key_from(current.next()),
-            self.schedule.start(current.next()),
-        ];
-        let next = times.into_iter().filter(|time| *time > now.wall).min();
-        let wake = now.instant.after(limits::WAKE_MAX);
-        next.map_or(wake, |time| now.instant_of(time).min(wake))
+        self.boundary = epochs::next_boundary(&self.schedule, now);
     }
 
     /// Once an epoch: a descriptor for the next one, to all authorities.
     pub(super) fn describe(&mut self, current: Epoch) {
         let epoch = current.next();
-        if self.directory.described() == Some(epoch) || self.draining.is_some() {
+        if self.peers.directory.described() == Some(epoch) || self.draining.is_some() {
             return;
         }
         let Some(keys) = self.keys.public_from(epoch) else {
@@ -116,7 +83,9 @@ where
             load: self.expected_pool(mixed),
         };
         let signed = descriptor.sign(&identity, &link);
-        self.directory.publish(epoch, signed.as_bytes().to_vec());
+        self.peers
+            .directory
+            .publish(epoch, signed.as_bytes().to_vec());
     }
 
     /// Packets expected in the pool (Little's law over the last epoch), rounded down to a power of

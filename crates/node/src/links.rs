@@ -2,34 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whist_link::{Backoff, Dialer, LinkId, Target};
-use whist_node::Bucket;
+use whist_link::{Backoff, Dialer, LinkId};
 use whist_types::{Instant, LinkKey, NodeId};
 
+use crate::bucket::Bucket;
 use crate::limits;
+use crate::neighbours::Neighbours;
 
 /// The next layer's links are numbered in a lane of their own.
 const LANE: u16 = 0;
 
 /// A link that somebody dialled to us.
 #[derive(Debug)]
-pub(crate) struct Incoming {
-    pub(crate) key: LinkKey,
-    pub(crate) greeted: bool,
+struct Incoming {
+    key: LinkKey,
+    greeted: bool,
     since: Instant,
 }
 
-/// What a link's frame may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// A node dialled us: it sends packets.
-    Incoming,
-    /// We dialled a node of the next layer: it sends none.
-    Outgoing,
-}
-
+/// Links with neighbours. Those of the next layer are dialled and send no packets; those that
+/// dialled us do.
 #[derive(Debug)]
-pub(crate) struct Links {
+pub struct Links {
     pub(crate) dialer: Dialer<NodeId>,
     incoming: BTreeMap<LinkId, Incoming>,
     /// One bucket for each peer, however many links it has.
@@ -52,13 +46,24 @@ impl Links {
         }
     }
 
-    /// Takes over who the neighbours are: `previous` with packets a second each, and `next`.
-    pub(crate) fn set(
+    /// Takes over who the neighbours are by all consensuses that count now, the newest last: where
+    /// two name a node, it wins. The peers of each share `line_rate`, in packets a second.
+    pub fn set<'a>(
         &mut self,
         now: Instant,
-        previous: BTreeMap<LinkKey, f64>,
-        next: BTreeMap<NodeId, Target>,
+        views: impl Iterator<Item = &'a Neighbours>,
+        line_rate: f64,
     ) {
+        let mut previous: BTreeMap<LinkKey, f64> = BTreeMap::new();
+        let mut next = BTreeMap::new();
+        for view in views {
+            for (key, share) in &view.previous {
+                let rate = share * line_rate;
+                let most = previous.entry(*key).or_insert(rate);
+                *most = most.max(rate);
+            }
+            next.extend(view.next.iter().map(|(id, target)| (*id, target.clone())));
+        }
         self.dialer.want(next);
         self.buckets.retain(|key, _| previous.contains_key(key));
         for (key, rate) in previous {
@@ -75,7 +80,7 @@ impl Links {
     }
 
     /// A peer that proved `key` dialled us. `false` if there is no room for it.
-    pub(crate) fn accept(&mut self, now: Instant, link: LinkId, key: LinkKey) -> bool {
+    pub fn accept(&mut self, now: Instant, link: LinkId, key: LinkKey) -> bool {
         if !self.is_listed(&key) {
             let unlisted = self.incoming.values().filter(|i| !self.is_listed(&i.key));
             if unlisted.count() >= limits::UNLISTED_LINKS_MAX {
@@ -104,15 +109,6 @@ impl Links {
         true
     }
 
-    /// Which way a link goes, if it is ours to know.
-    pub(crate) fn side(&self, link: LinkId) -> Option<Side> {
-        if self.incoming.contains_key(&link) {
-            Some(Side::Incoming)
-        } else {
-            self.dialer.peer_of(link).map(|_| Side::Outgoing)
-        }
-    }
-
     /// Notes that the peer's `HELLO` came; `false` if it is its second.
     pub(crate) fn greet(&mut self, link: LinkId) -> bool {
         match self.incoming.get_mut(&link) {
@@ -129,13 +125,15 @@ impl Links {
         }
     }
 
-    /// The key that the peer of an accepted link proved.
-    pub(crate) fn key_of(&self, link: LinkId) -> Option<LinkKey> {
-        self.incoming.get(&link).map(|incoming| incoming.key)
+    /// Who sends packets on this link: a peer that dialled us, by the key that it proved, once its
+    /// `HELLO` has come. Nobody sends any on a link that we dialled.
+    pub fn sender(&self, link: LinkId) -> Option<LinkKey> {
+        let incoming = self.incoming.get(&link)?;
+        incoming.greeted.then_some(incoming.key)
     }
 
     /// Takes a token of the peer's bucket; `None` if nobody lists the peer.
-    pub(crate) fn take_token(&mut self, now: Instant, key: &LinkKey) -> Option<bool> {
+    pub fn take_token(&mut self, now: Instant, key: &LinkKey) -> Option<bool> {
         self.buckets.get_mut(key).map(|bucket| bucket.take(now))
     }
 
@@ -186,11 +184,13 @@ impl Links {
         self.closed.pop()
     }
 
-    pub(crate) fn count_in(&self) -> usize {
+    /// Links that are accepted.
+    pub fn count_in(&self) -> usize {
         self.incoming.len()
     }
 
-    pub(crate) fn count_out(&self) -> usize {
+    /// Links to the next layer that are up.
+    pub fn count_out(&self) -> usize {
         self.dialer.connected().count()
     }
 }
