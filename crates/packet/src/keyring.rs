@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand_core::CryptoRng;
 use whist_types::{Epoch, EpochSchedule, Secret, SphinxKey, Wall};
 
-use crate::replay::{Damaged, Found, Inserted, Refused, ReplayTable, inspect, wipe};
+use crate::replay::{Damaged, FIRST_GENERATION, Found, Inserted, Refused, ReplayTable, inspect, wipe};
 use crate::{DropReason, Packet, SphinxSecret, Unwrapped, check};
 
 /// The store of keys failed; whose fault is the disk's.
@@ -204,8 +204,9 @@ impl<M: DerefMut<Target = [u8]>> Keyring<M> {
                 let recorded = record.iter().find(|(e, _)| *e == epoch).map(|(_, g)| *g);
                 match recorded {
                     // A kill after the region was written and before it was recorded: the key is
-                    // still on disk, so it has never served.
-                    None if store.load(epoch)?.is_some() => {
+                    // still on disk, so it has never served. A table of a later generation has
+                    // served, whatever an older copy of the disk says.
+                    None if generation == FIRST_GENERATION && store.load(epoch)?.is_some() => {
                         entering.push(epoch);
                         None
                     }

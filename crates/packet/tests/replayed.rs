@@ -363,6 +363,21 @@ fn a_kill_while_a_key_enters_service_neither_loses_it_nor_leaves_it_on_disk() {
 }
 
 #[test]
+fn a_disk_put_back_to_before_a_key_served_does_not_bring_the_key_back_without_its_tags() {
+    let (mut ring, mut store) = running(10);
+    let wall = at(E, 3_000);
+    let packet = packet_for(E, 1);
+    assert!(accepted(&mut ring, &packet, wall));
+    ring.checkpoint(&mut store).unwrap();
+    let mut older_disk = store_with(5..9);
+    let (mut ring, started) = start(kill(ring), wall, &mut older_disk);
+    assert!(!started.lost.is_empty());
+    assert!(older_disk.load(E).unwrap().is_none());
+    assert!(!accepted(&mut ring, &packet, wall));
+    assert!(!ring.epochs().contains(&E));
+}
+
+#[test]
 fn a_full_table_drops_what_is_fresh_and_still_knows_what_it_saw() {
     let (mut ring, _) = running(1);
     let wall = at(E, 3_000);

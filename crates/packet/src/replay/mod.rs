@@ -23,4 +23,4 @@ mod table;
 mod tests;
 
 pub use header::{Found, inspect};
-pub use table::{Damaged, Inserted, Refused, ReplayTable, bytes_for, wipe};
+pub use table::{Damaged, FIRST_GENERATION, Inserted, Refused, ReplayTable, bytes_for, wipe};

@@ -15,6 +15,9 @@ use super::page::{
 };
 use crate::{ReplayTag, SphinxSecret};
 
+/// Generation of a table that was made and neither opened nor marked since.
+pub const FIRST_GENERATION: u64 = 1;
+
 // Our choices.
 
 /// Tags for each page that [`bytes_for`] plans with, of 255: at 85 % a page and its 15 neighbours
@@ -154,7 +157,7 @@ impl<M: DerefMut<Target = [u8]>> ReplayTable<M> {
             table.store(page_at(page), &empty);
         }
         table.verified.fill(u64::MAX);
-        table.mark(State::Ready, 1);
+        table.mark(State::Ready, FIRST_GENERATION);
         Ok(table)
     }
 
