@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| whist_packet::fuzzing::fuzz_unwrap(data));
