@@ -95,9 +95,19 @@ pub struct Now {
 }
 
 impl Now {
-    /// The instant at which the wall clock will show `wall`, if it does not jump.
+    /// The instant at which the wall clock will show `wall`, if it does not jump; now, if it shows
+    /// it or a later time already.
+    ///
+    /// The wall clock shows whole milliseconds, so the instant is counted from whole ones too:
+    /// otherwise the deadline would carry the fraction of the moment at which it was computed,
+    /// which is the arrival of whatever came first, out to where an observer sees it.
     pub fn instant_of(&self, wall: Wall) -> Instant {
-        self.instant.after(wall.since(self.wall))
+        let wait = wall.since(self.wall);
+        if wait.is_zero() {
+            return self.instant;
+        }
+        let whole = self.instant.as_nanos() / 1_000_000;
+        Instant::from_nanos(whole.saturating_mul(1_000_000)).after(wait)
     }
 }
 
@@ -130,8 +140,19 @@ mod tests {
         };
         assert_eq!(
             now.instant_of(Wall::from_secs(101)).as_nanos(),
-            1_000_000_007
+            1_000_000_000
         );
         assert_eq!(now.instant_of(Wall::from_secs(99)), now.instant);
+    }
+
+    #[test]
+    fn a_wall_deadline_tells_nothing_of_the_moment_at_which_it_was_computed() {
+        let at = |nanos, ms| Now {
+            instant: Instant::from_nanos(nanos),
+            wall: Wall::from_millis(ms),
+        };
+        let wall = Wall::from_millis(5_000);
+        let early = at(1_250_000, 1).instant_of(wall);
+        assert_eq!(early, at(7_999_999, 7).instant_of(wall));
     }
 }
