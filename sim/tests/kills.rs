@@ -209,8 +209,8 @@ impl Rig {
         [Some(likelier), other].into_iter().flatten().collect()
     }
 
-    /// After a kill: up again, everything replayed, nothing forwarded twice, and each packet that had
-    /// been forwarded known again.
+    /// After a kill: up again, everything replayed, nothing forwarded twice, and each packet that
+    /// had been forwarded known again.
     async fn come_back(&mut self) {
         let forwarded = self.stage.seen().arrivals.clone();
         self.restart().await;
@@ -224,8 +224,8 @@ impl Rig {
             accepted && forwarded.contains_key(&sent.mark)
         });
         let known = known.count() as f64;
-        self.net.reaches(MIX, REPLAYED, known).await.unwrap();
         assert_eq!(self.stage.seen().doubled(), 0);
+        self.net.reaches(MIX, REPLAYED, known).await.unwrap();
     }
 
     /// Two kills around the start of an epoch, neither followed by a packet under its key before

@@ -7,83 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
-use whist_netdoc::{Bootstrap, Network};
+use whist_netdoc::Network;
 use whist_rt::sync::Semaphore;
 use whist_rt::{Clock, wall};
 use whist_types::{EpochSchedule, Family, IdentityKey};
 
+use super::plan::{Guest, Kind, Plan};
 use super::program::run;
 use super::proxy::{Proxy, Recorder};
 use super::{Fault, Folder, Metrics, Program, free_port, programs, read_metrics, until};
-
-/// What a program is in the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `whist-directory`.
-    Authority,
-    /// `whist-mix`.
-    Mix,
-    /// `whist-provider`.
-    Provider,
-}
-
-impl Kind {
-    const fn program(self) -> &'static str {
-        match self {
-            Self::Authority => "whist-directory",
-            Self::Mix => "whist-mix",
-            Self::Provider => "whist-provider",
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Authority => "authority",
-            Self::Mix => "mix",
-            Self::Provider => "provider",
-        }
-    }
-}
-
-/// How large a network, and with which parameters.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Authorities: four or seven.
-    pub authorities: usize,
-    /// Mixes as processes.
-    pub mixes: usize,
-    /// Providers as processes.
-    pub providers: usize,
-    /// Lines of `[parameters]` that differ from the demo's.
-    pub parameters: String,
-    /// Packets a second that each node takes.
-    pub packets_per_s: u32,
-    /// Tags of one key: at least the line above for an epoch and two windows.
-    pub table_tags: u64,
-}
-
-impl Default for Plan {
-    /// The network of the demo.
-    fn default() -> Self {
-        Self {
-            authorities: 4,
-            mixes: 9,
-            providers: 4,
-            parameters: String::new(),
-            packets_per_s: 1_000,
-            table_tags: 16_384,
-        }
-    }
-}
-
-/// A node that the test itself plays, to be admitted.
-#[derive(Debug, Clone)]
-pub struct Guest {
-    /// Its identity key.
-    pub identity: IdentityKey,
-    /// What `network.toml` says of it, if it is a provider.
-    pub bootstrap: Option<Bootstrap>,
-}
 
 struct Node {
     kind: Kind,

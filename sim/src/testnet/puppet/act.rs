@@ -1,29 +1,21 @@
-//! Nodes that a test plays itself, with keys that it made and that the authorities admitted. They
-//! speak the real protocol to the programs: they upload descriptors, follow the consensus, hold
-//! links, and hand in exactly the packets that the test gives them, as often as it wants.
+//! A puppet's role: a node that keeps up with the network and sends what it is told to.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rand_core::SeedableRng;
 use whist_link::{
-    Assembler, Backoff, Dialer, DocGet, Frame, Hello, Input, LinkId, LinkIdentity, Output, Role,
-    Target, split,
+    Assembler, Backoff, Dialer, DocGet, Frame, Hello, Input, LinkId, Output, Role, Target, split,
 };
 use whist_netdoc::{
-    Accepted, Bootstrap, Consensus, Descriptor, Follower, IdentitySecret, KEY_EPOCHS, Kind,
-    LinkSecret, NodeRole, TrustedAuthorities,
+    Accepted, Descriptor, Follower, IdentitySecret, KEY_EPOCHS, Kind, LinkSecret, NodeRole,
+    TrustedAuthorities,
 };
 use whist_packet::{Packet, SphinxSecret, Unwrapped, unwrap};
-use whist_rt::sync::Notify;
-use whist_rt::task::{self, JoinHandle};
-use whist_rt::{Clock, Commands, Driver, DriverOptions, Handle, Listener, RtError, Shutdown};
 use whist_timing::Rng;
-use whist_types::{Epoch, Instant, Layer, NodeId, Now, Secret};
+use whist_types::{Epoch, Family, Instant, Layer, NodeId, Now, Secret};
 
-use super::{Fault, Guest, LIMIT, Testnet, within};
+use super::stage::{Note, mark_of};
 
 /// A part of a bundle: networks in tests are small.
 const BUNDLE_PARTS_MAX: u16 = 256;
@@ -39,259 +31,22 @@ const BACKOFF: Backoff = Backoff {
     stable: Duration::from_secs(1),
 };
 const AUTHORITIES_LANE: u16 = 1;
-/// Marks the payload of a test's packet; its number follows.
-const MARK: [u8; 8] = *b"testmark";
-
-/// What the puppets of one test have seen together.
-#[derive(Default)]
-pub struct Seen {
-    /// Every consensus that came, by its epoch.
-    pub consensuses: BTreeMap<Epoch, Arc<Consensus>>,
-    /// How often each marked packet arrived.
-    pub arrivals: BTreeMap<u64, u32>,
-    /// Packets that arrived and bear no mark: loops of the programs.
-    pub strangers: u64,
-    /// Puppets whose link to the program under test is up.
-    pub linked: BTreeSet<NodeId>,
-}
-
-impl Seen {
-    /// The consensus by which packets under the keys of `epoch` are made.
-    pub fn ruling(&self, epoch: Epoch) -> Option<Arc<Consensus>> {
-        let (_, ruling) = self.consensuses.range(..=epoch).next_back()?;
-        Some(Arc::clone(ruling))
-    }
-
-    /// Packets that arrived more than once.
-    pub fn doubled(&self) -> usize {
-        self.arrivals.values().filter(|count| **count > 1).count()
-    }
-}
-
-/// Where the puppets of one test play.
-#[derive(Clone, Default)]
-pub struct Stage {
-    seen: Arc<Mutex<Seen>>,
-    changed: Arc<Notify>,
-}
-
-impl Stage {
-    /// What was seen so far.
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until `probe` finds what it looks for.
-    ///
-    /// # Errors
-    /// If it does not come; `what` says what.
-    pub async fn until<T>(
-        &self,
-        what: &str,
-        mut probe: impl FnMut(&Seen) -> Option<T>,
-    ) -> Result<T, Fault> {
-        let looking = async {
-            loop {
-                let changed = self.changed.notified();
-                let found = probe(&self.seen());
-                match found {
-                    Some(found) => return found,
-                    None => changed.await,
-                }
-            }
-        };
-        within(LIMIT, what, looking).await
-    }
-
-    fn note(&self, puppet: NodeId, note: Note) {
-        let mut seen = self.seen();
-        match note {
-            Note::Consensus(consensus) => {
-                seen.consensuses.insert(consensus.epoch(), consensus);
-            }
-            Note::Linked(true) => {
-                seen.linked.insert(puppet);
-            }
-            Note::Linked(false) => {
-                seen.linked.remove(&puppet);
-            }
-            Note::Arrived(Some(mark)) => {
-                let count = seen.arrivals.entry(mark).or_default();
-                *count = count.saturating_add(1);
-            }
-            Note::Arrived(None) => seen.strangers = seen.strangers.saturating_add(1),
-        }
-        drop(seen);
-        self.changed.notify_waiters();
-    }
-}
-
-/// The payload of the test's packet of this number.
-pub fn marked(mark: u64) -> [u8; whist_packet::PAYLOAD_BYTES] {
-    let mut payload = [0; whist_packet::PAYLOAD_BYTES];
-    for (place, byte) in payload
-        .iter_mut()
-        .zip(MARK.into_iter().chain(mark.to_be_bytes()))
-    {
-        *place = byte;
-    }
-    payload
-}
-
-fn mark_of(payload: &[u8]) -> Option<u64> {
-    let rest = payload.strip_prefix(&MARK)?;
-    rest.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
-}
-
-/// A node that the test will play: it has keys and an address, and no network yet.
-pub struct Puppet {
-    kind: Kind,
-    name: String,
-    identity: Secret<32>,
-    link: Secret<32>,
-    sphinx: Secret<32>,
-    address: SocketAddr,
-    listener: Listener,
-}
-
-impl Puppet {
-    /// A mix or provider of this name; its keys follow from the name.
-    ///
-    /// # Errors
-    /// If no port is free.
-    pub fn new(name: &str, kind: Kind) -> Result<Self, Fault> {
-        let key = |label| Secret::new(blake3::derive_key(label, name.as_bytes()));
-        let listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-            .map_err(|error| Fault::new(error.to_string()))?;
-        Ok(Self {
-            kind,
-            name: name.to_owned(),
-            identity: key("whist 2026 puppet identity v1"),
-            link: key("whist 2026 puppet link v1"),
-            sphinx: key("whist 2026 puppet sphinx v1"),
-            address: listener.local_addr(),
-            listener,
-        })
-    }
-
-    /// Its id.
-    pub fn id(&self) -> NodeId {
-        IdentitySecret::from_seed(&self.identity).public().node_id()
-    }
-
-    /// As which it is admitted.
-    pub fn guest(&self) -> Guest {
-        let identity = IdentitySecret::from_seed(&self.identity).public();
-        let bootstrap = (self.kind == Kind::Provider).then(|| Bootstrap {
-            identity,
-            link: LinkSecret::from_seed(&self.link).public(),
-            address: self.address.to_string(),
-            family: Testnet::family(&self.name),
-        });
-        Guest {
-            identity,
-            bootstrap,
-        }
-    }
-
-    /// Begins to play: with the network, beside the program `target`, which it dials if it stands
-    /// in the layer before it.
-    pub fn play(self, trusted: TrustedAuthorities, target: NodeId, stage: &Stage) -> Playing {
-        let id = self.id();
-        let identity = LinkIdentity::from_secret(&self.link);
-        let options = DriverOptions::node(Clock::start(), identity, self.listener);
-        let act = Act {
-            me: id,
-            kind: self.kind,
-            family: Testnet::family(&self.name),
-            address: self.address.to_string(),
-            rng: Rng::from_seed(*self.sphinx.expose()),
-            identity: self.identity,
-            link: self.link,
-            sphinx: self.sphinx,
-            target,
-            authorities: authorities(&trusted),
-            incoming: BTreeMap::new(),
-            follower: Follower::new(trusted),
-            described: None,
-            ask_at: Instant::ZERO,
-            neighbour: Dialer::new(BACKOFF, 0),
-            outbox: VecDeque::new(),
-            burst_at: Instant::ZERO,
-            outputs: VecDeque::new(),
-        };
-        let (handle, commands): (Handle<Command>, Commands<Command>) = whist_rt::commands();
-        let (stop, stage) = (Shutdown::new(), stage.clone());
-        let effects = move |_: Now, note: Note| stage.note(id, note);
-        let task = task::spawn(Driver::run(act, options, effects, commands, stop.clone()));
-        Playing {
-            id,
-            handle,
-            stop,
-            task,
-        }
-    }
-}
-
-fn authorities(trusted: &TrustedAuthorities) -> Dialer<u8> {
-    let mut dialer = Dialer::new(Backoff::default(), 0).in_lane(AUTHORITIES_LANE);
-    let targets = trusted.authorities().iter().map(|authority| Target {
-        address: authority.address.clone(),
-        key: authority.link,
-        identify: true,
-    });
-    dialer.want((0..).zip(targets));
-    dialer
-}
-
-/// A puppet on stage; it leaves when this is dropped.
-pub struct Playing {
-    id: NodeId,
-    handle: Handle<Command>,
-    stop: Shutdown,
-    task: JoinHandle<Result<Act, RtError>>,
-}
-
-impl Playing {
-    /// Its id.
-    pub const fn id(&self) -> NodeId {
-        self.id
-    }
-
-    /// Hands these packets to the program under test, in this order, as soon as there is a link.
-    ///
-    /// # Errors
-    /// If the puppet has ended.
-    pub async fn send(&self, packets: Vec<Packet>) -> Result<(), Fault> {
-        let sent = self.handle.send(Command(packets)).await;
-        sent.map_err(|_| Fault::new("a puppet has ended"))
-    }
-}
-
-impl Drop for Playing {
-    fn drop(&mut self) {
-        self.stop.trigger();
-        self.task.abort();
-    }
+/// A puppet's keys; its Sphinx keys of all epochs follow from one.
+pub(super) struct Keys {
+    pub(super) identity: Secret<32>,
+    pub(super) link: Secret<32>,
+    pub(super) sphinx: Secret<32>,
 }
 
 /// Packets for the program under test.
-struct Command(Vec<Packet>);
-
-enum Note {
-    Consensus(Arc<Consensus>),
-    Linked(bool),
-    Arrived(Option<u64>),
-}
+pub(super) struct Command(pub(super) Vec<Packet>);
 
 /// The role.
-struct Act {
+pub(super) struct Act {
     me: NodeId,
     kind: Kind,
-    identity: Secret<32>,
-    link: Secret<32>,
-    sphinx: Secret<32>,
-    family: whist_types::Family,
+    keys: Keys,
+    family: Family,
     address: String,
     rng: Rng,
     target: NodeId,
@@ -306,9 +61,52 @@ struct Act {
     outputs: VecDeque<Output<Note>>,
 }
 
+fn authorities(trusted: &TrustedAuthorities) -> Dialer<u8> {
+    let mut dialer = Dialer::new(Backoff::default(), 0).in_lane(AUTHORITIES_LANE);
+    let targets = trusted.authorities().iter().map(|authority| Target {
+        address: authority.address.clone(),
+        key: authority.link,
+        identify: true,
+    });
+    dialer.want((0..).zip(targets));
+    dialer
+}
+
 impl Act {
+    pub(super) fn new(
+        keys: Keys,
+        kind: Kind,
+        family: Family,
+        address: String,
+        trusted: TrustedAuthorities,
+        target: NodeId,
+    ) -> Self {
+        Self {
+            me: IdentitySecret::from_seed(&keys.identity).public().node_id(),
+            kind,
+            family,
+            address,
+            rng: Rng::from_seed(*keys.sphinx.expose()),
+            keys,
+            target,
+            authorities: authorities(&trusted),
+            incoming: BTreeMap::new(),
+            follower: Follower::new(trusted),
+            described: None,
+            ask_at: Instant::ZERO,
+            neighbour: Dialer::new(BACKOFF, 0),
+            outbox: VecDeque::new(),
+            burst_at: Instant::ZERO,
+            outputs: VecDeque::new(),
+        }
+    }
+
     fn sphinx(&self, epoch: Epoch) -> SphinxSecret {
-        let bytes = [&self.sphinx.expose()[..], &epoch.number().to_be_bytes()].concat();
+        let bytes = [
+            &self.keys.sphinx.expose()[..],
+            &epoch.number().to_be_bytes(),
+        ]
+        .concat();
         let key = blake3::derive_key("whist 2026 puppet epoch v1", &bytes);
         SphinxSecret::from_secret(&Secret::new(key))
     }
@@ -422,8 +220,8 @@ impl Act {
             return;
         }
         let (identity, link) = (
-            IdentitySecret::from_seed(&self.identity),
-            LinkSecret::from_seed(&self.link),
+            IdentitySecret::from_seed(&self.keys.identity),
+            LinkSecret::from_seed(&self.keys.link),
         );
         let mut ahead = 0..;
         let keys =
