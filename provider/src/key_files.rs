@@ -1,7 +1,6 @@
 //! Keys of the store's days, sealed on disk. Those of epochs wait beside them, in a
-//! [`DiskKeyStore`].
+//! [`whist_node::DiskKeyStore`].
 
-pub use whist_node::DiskKeyStore;
 use whist_rt::RtError;
 use whist_rt::sealed::SealedDir;
 use whist_types::Secret;

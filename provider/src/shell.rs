@@ -2,26 +2,25 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 use rand_core::SeedableRng as _;
 use whist_link::LinkIdentity;
-use whist_netdoc::{Bootstrap, Follower, IdentitySecret, Network};
-use whist_node::{KeyEvent, region_bytes};
-use whist_rt::prometheus::Registry;
+use whist_netdoc::{Bootstrap, IdentitySecret};
+use whist_node::DiskKeyStore;
+use whist_node::shell::{self, NodeKeys, Service};
 use whist_rt::sealed::SealedDir;
 use whist_rt::state::StateDir;
 use whist_rt::tmpfs::Region;
 use whist_rt::tracing::{info, warn};
 use whist_rt::{
-    Clock, Commands, Driver, DriverOptions, Effects, Exit, Failure, Handle, LinkMetrics, Listener,
-    MetricsPort, RtError, Shutdown, Signals, config, files, keys, logs, process, time,
+    Clock, Driver, DriverOptions, Effects, Exit, Failure, Handle, LinkMetrics, Listener,
+    MetricsPort, Shutdown, config, files, logs, process,
 };
 use whist_timing::Rng;
 use whist_types::{Now, Secret};
 
 use crate::config::Config;
-use crate::key_files::{DiskDayKeys, DiskKeyStore};
+use crate::key_files::DiskDayKeys;
 use crate::metrics::Metrics;
 use crate::store::{Fjall, FjallSync};
 use crate::ticket::Ticket;
@@ -30,22 +29,9 @@ use crate::{Command, Effect, Note, Provider, ProviderConfig, ProviderError};
 const PROGRAM: &str = "whist-provider";
 const STATE_VERSION: u32 = 1;
 
-const IDENTITY_FILE: &str = "identity.key";
-const LINK_FILE: &str = "link.key";
-const SEAL_FILE: &str = "seal.key";
-const SPHINX_FOLDER: &str = "sphinx";
-const GENERATIONS_FILE: &str = "generations";
 const DAYS_FOLDER: &str = "days";
 const STORE_FOLDER: &str = "store";
 const PUBLIC_FILE: &str = "public.toml";
-const DIRECTORY_FILE: &str = "directory";
-
-/// `network.toml` and the kept consensuses are not larger.
-const NETWORK_BYTES_MAX: u64 = 1 << 20;
-const DIRECTORY_BYTES_MAX: u64 = 64 << 20;
-
-/// How often the metrics are brought up to date.
-const REPORT: Duration = Duration::from_secs(1);
 
 type Node = Provider<Fjall<DiskDayKeys>, Region, DiskKeyStore>;
 
@@ -65,14 +51,12 @@ impl From<ProviderError> for Failure {
 /// One line and an exit code.
 pub fn init(path: &Path) -> Result<(), Failure> {
     let config: Config = config::load(path)?;
-    whist_netdoc::check_address(&config.advertise).map_err(|_| advertise_refused(&config))?;
+    shell::check_advertise(&config.advertise)?;
     let state = StateDir::create(&config.state_dir, PROGRAM, STATE_VERSION)?;
-    let identity = keys::read_or_create::<32>(&state.file(IDENTITY_FILE))?;
-    let link = keys::read_or_create::<32>(&state.file(LINK_FILE))?;
-    keys::read_or_create::<32>(&state.file(SEAL_FILE))?;
+    let keys = NodeKeys::read_or_create(&state)?;
     let public = Bootstrap {
-        identity: IdentitySecret::from_seed(&identity).public(),
-        link: LinkIdentity::from_secret(&link).public(),
+        identity: IdentitySecret::from_seed(&keys.identity).public(),
+        link: LinkIdentity::from_secret(&keys.link).public(),
         address: config.advertise.clone(),
         family: config.family,
     };
@@ -93,7 +77,7 @@ pub fn run(path: &Path, debug_build: bool) -> Result<(), Failure> {
     process::refuse_debug_build(debug_build)?;
     let config: Config = config::load(path)?;
     logs::init(&config.log)?;
-    whist_netdoc::check_address(&config.advertise).map_err(|_| advertise_refused(&config))?;
+    shell::check_advertise(&config.advertise)?;
     let state = StateDir::open_current(&config.state_dir, PROGRAM, STATE_VERSION)?;
     // Ports before keys: a second instance elsewhere, or a public metrics port, ends here.
     let metrics = config.metrics.map(MetricsPort::bind).transpose()?;
@@ -101,41 +85,33 @@ pub fn run(path: &Path, debug_build: bool) -> Result<(), Failure> {
     let path = path.to_owned();
     whist_rt::block_on(async move {
         let clock = Clock::start();
-        let (node, sync) = open(&config, &state, clock.now())?;
-        let link = keys::read::<32>(&state.file(LINK_FILE))?;
-        let mut options = DriverOptions::node(clock, LinkIdentity::from_secret(&link), listener);
+        let keys = NodeKeys::read(&state)?;
+        let identity = LinkIdentity::from_secret(&keys.link);
+        let (node, sync) = open(&config, &state, keys, clock.now())?;
+        let mut options = DriverOptions::node(clock, identity, listener);
         options.accept_clients = true;
         serve(node, sync, options, metrics, &state, &path).await
     })?
 }
 
-fn advertise_refused(config: &Config) -> Failure {
-    Failure::new(
-        Exit::Usage,
-        format!("`advertise` is not host:port: {}", config.advertise),
-    )
-}
-
 /// The node, from what is on disk and in memory.
-fn open(config: &Config, state: &StateDir, now: Now) -> Result<(Node, FjallSync), Failure> {
-    let follower = follower(config, state)?;
-    let seal = keys::read::<32>(&state.file(SEAL_FILE))?;
-    let sealed = SealedDir::open(&state.file(SPHINX_FOLDER), seal.duplicate())?;
-    let sphinx = DiskKeyStore::new(sealed, state.file(GENERATIONS_FILE));
-    let days = DiskDayKeys::new(SealedDir::open(&state.file(DAYS_FOLDER), seal)?);
+fn open(
+    config: &Config,
+    state: &StateDir,
+    keys: NodeKeys,
+    now: Now,
+) -> Result<(Node, FjallSync), Failure> {
+    let follower = shell::follower(&config.network, state)?;
+    let sphinx = shell::key_store(state, keys.seal.duplicate())?;
+    let days = DiskDayKeys::new(SealedDir::open(&state.file(DAYS_FOLDER), keys.seal)?);
     let nonces = Rng::from_seed(*whist_rt::seed()?.expose());
     let store =
         Fjall::open(&state.file(STORE_FOLDER), days, nonces).map_err(ProviderError::from)?;
     let sync = store.syncer();
-    keys::create_folder(&config.tag_dir)?;
-    let bytes = region_bytes(config.table_tags);
-    let regions = [
-        region(&config.tag_dir.join("table.0"), bytes)?,
-        region(&config.tag_dir.join("table.1"), bytes)?,
-    ];
+    let regions = shell::regions(&config.tag_dir, config.table_tags)?;
     let provider = ProviderConfig {
-        identity: keys::read(&state.file(IDENTITY_FILE))?,
-        link: keys::read(&state.file(LINK_FILE))?,
+        identity: keys.identity,
+        link: keys.link,
         address: config.advertise.clone(),
         family: config.family,
         packets_per_s: config.packets_per_s,
@@ -147,37 +123,6 @@ fn open(config: &Config, state: &StateDir, now: Now) -> Result<(Node, FjallSync)
     Ok((node, sync))
 }
 
-/// A table of another size is none: `table_tags` was changed, and its key goes with it.
-fn region(path: &Path, bytes: usize) -> Result<Region, RtError> {
-    match Region::open(path, bytes) {
-        Err(RtError::RegionSize { .. }) => {
-            warn!("table_tags was changed: keys in service are erased");
-            Region::remove(path)?;
-            Region::open(path, bytes)
-        }
-        opened => opened,
-    }
-}
-
-fn follower(config: &Config, state: &StateDir) -> Result<Follower, Failure> {
-    let usage =
-        |what: String| Failure::new(Exit::Usage, format!("{}: {what}", config.network.display()));
-    let text = files::read(&config.network, NETWORK_BYTES_MAX)?
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| usage("no such file, or no text".to_owned()))?;
-    let trusted = Network::parse(&text)
-        .map_err(|refused| usage(refused.to_string()))?
-        .trusted();
-    let kept = state.file(DIRECTORY_FILE);
-    match files::read(&kept, DIRECTORY_BYTES_MAX)? {
-        None => Ok(Follower::new(trusted)),
-        Some(bytes) => Follower::from_bytes(trusted, &bytes).map_err(|refused| {
-            let what = format!("{}: {refused}; remove it to start anew", kept.display());
-            Failure::new(Exit::Refused, what)
-        }),
-    }
-}
-
 async fn serve(
     node: Node,
     sync: FjallSync,
@@ -186,73 +131,26 @@ async fn serve(
     state: &StateDir,
     config: &Path,
 ) -> Result<(), Failure> {
-    let signals = Signals::install()?;
-    let stop = Shutdown::new();
-    let (handle, commands): (Handle<Command>, Commands<Command>) = whist_rt::commands();
-    let registry = Registry::new();
-    options.metrics = LinkMetrics::register(&registry)?;
-    let metrics = Metrics::register(&registry)?;
+    let (service, commands) = Service::start::<Config>(config, Command::Drain)?;
+    options.metrics = LinkMetrics::register(&service.registry)?;
+    let metrics = Metrics::register(&service.registry)?;
     if let Some(port) = port {
-        let (token, failed) = (stop.clone(), stop.clone());
-        stop.spawn(async move {
-            if let Err(error) = port.serve(registry, token).await {
-                failed.fail(error.to_string());
-            }
-        });
-        stop.spawn(report(handle.clone(), stop.clone()));
+        service.show_metrics(port, Command::Report);
     }
-    stop.spawn(drain_on_signal(
-        signals.drain(),
-        handle.clone(),
-        stop.clone(),
-    ));
-    stop.spawn(check_on_hangup(signals, config.to_owned(), stop.clone()));
     let effects = Shell {
         metrics,
         sync: sync.clone(),
-        handle: handle.clone(),
-        directory: state.file(DIRECTORY_FILE),
-        stop: stop.clone(),
+        handle: service.handle.clone(),
+        directory: shell::directory_file(state),
+        stop: service.stop.clone(),
     };
     info!("started");
-    let ended = Driver::run(node, options, effects, commands, stop).await;
+    let ended = Driver::run(node, options, effects, commands, service.stop).await;
     // What was applied and not answered yet is kept all the same.
     sync.sync().map_err(ProviderError::from)?;
     ended?;
     info!("ended");
     Ok(())
-}
-
-async fn report(handle: Handle<Command>, stop: Shutdown) {
-    let mut ticks = time::interval(REPORT);
-    while !stop.is_triggered() {
-        ticks.tick().await;
-        // A full queue: the next second's report does as well.
-        let _ = handle.try_send(Command::Report);
-    }
-}
-
-async fn drain_on_signal(signal: Shutdown, handle: Handle<Command>, stop: Shutdown) {
-    whist_rt::task::select! {
-        () = signal.triggered() => {
-            let _ = handle.send(Command::Drain).await;
-        }
-        () = stop.triggered() => {}
-    }
-}
-
-/// Nothing is taken over while running; the file is checked, so that a mistake shows before the
-/// next start does.
-async fn check_on_hangup(mut signals: Signals, path: std::path::PathBuf, stop: Shutdown) {
-    loop {
-        whist_rt::task::select! {
-            () = signals.hangup() => match config::load::<Config>(&path) {
-                Ok(_) => info!("the configuration is in order; a restart takes it over"),
-                Err(error) => warn!("the configuration is refused, the old one stays: {error}"),
-            },
-            () = stop.triggered() => return,
-        }
-    }
 }
 
 /// Carries out the node's effects.
@@ -288,13 +186,7 @@ impl Effects<Node> for Shell {
         match effect {
             Effect::Sync { ticket } => self.sync(ticket),
             Effect::Directory(bytes) => {
-                let path = self.directory.clone();
-                self.stop.spawn_blocking(move || {
-                    // Kept for the next start; without it the consensus is fetched again.
-                    if let Err(error) = files::write_atomic(&path, &bytes) {
-                        warn!("the consensus was not kept: {error}");
-                    }
-                });
+                shell::keep_directory(&self.stop, self.directory.clone(), bytes);
             }
             Effect::Report(stats) => self.metrics.update(&stats),
             Effect::Drained => self.stop.trigger(),
@@ -312,18 +204,6 @@ fn log(note: &Note) {
         }
         Note::StoreFault => warn!("the store failed: is the disk full?"),
         Note::Draining => info!("draining: no packet is taken any more"),
-        Note::Key(event) => log_key(event),
-    }
-}
-
-fn log_key(event: &KeyEvent) {
-    match event {
-        KeyEvent::Resumed(epoch) => info!("the key of epoch {epoch} serves on with its tags"),
-        KeyEvent::Entered(epoch) => info!("the key of epoch {epoch} is in service"),
-        KeyEvent::Retired(epoch) => info!("the key of epoch {epoch} is erased"),
-        KeyEvent::Deleted(epoch) => info!("the key of epoch {epoch} is deleted from disk"),
-        KeyEvent::Lost(why) => warn!("keys in memory were lost: {why}"),
-        KeyEvent::Missing(epoch) => warn!("no key for epoch {epoch}: serving from the next on"),
-        KeyEvent::Fault(why) => warn!("keys: {why}"),
+        Note::Key(event) => shell::log_key(event),
     }
 }

@@ -14,6 +14,7 @@ pub mod limits;
 mod links;
 mod neighbours;
 mod peers;
+pub mod shell;
 
 pub use bucket::Bucket;
 pub use directory::Directory;

@@ -11,7 +11,7 @@ use whist_directory::{Authority, Saved};
 use whist_mix::{DiskKeyStore, MixNode};
 use whist_netdoc::{Follower, Network};
 use whist_provider::Provider;
-use whist_provider::key_files::{self, DiskDayKeys};
+use whist_provider::key_files::DiskDayKeys;
 use whist_provider::store::Fjall;
 use whist_rt::raw::TcpListener;
 use whist_rt::sealed::SealedDir;
@@ -229,7 +229,7 @@ impl Stage {
         keys::create_folder(&folder)?;
         let seal = || self.blueprint.secret(who, "seal");
         let sealed = SealedDir::open(&folder.join("sphinx"), seal())?;
-        let sphinx = key_files::DiskKeyStore::new(sealed, folder.join("generations"));
+        let sphinx = DiskKeyStore::new(sealed, folder.join("generations"));
         let days = DiskDayKeys::new(SealedDir::open(&folder.join("days"), seal())?);
         let nonces = Rng::from_seed(*whist_rt::seed()?.expose());
         let store = Fjall::open(&folder.join("store"), days, nonces)
