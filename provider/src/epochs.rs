@@ -5,7 +5,6 @@ use std::ops::DerefMut;
 use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret};
 use whist_node::epochs;
 use whist_packet::KeyStore;
-use whist_timing::forget_past;
 use whist_types::{Epoch, Now};
 
 use crate::desk::{Moment, Rules};
@@ -46,8 +45,6 @@ where
         for event in self.keys.refresh(now.wall, &mut self.rng) {
             self.note(Note::Key(event));
         }
-        // Keys that will be erased came of it.
-        forget_past(&mut self.rng);
         self.views = epochs::rulings(&self.follower, now.wall)
             .into_iter()
             .filter_map(|(epoch, consensus)| Some((epoch, View::of(&consensus, &self.id)?)))

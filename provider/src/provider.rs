@@ -342,8 +342,6 @@ where
         let left = self.pool.clear() + self.answers.clear();
         self.counters.drop_many(Drop::Draining, left);
         self.drained = true;
-        // Frames first: the shell may end at the effect.
-        self.collect(now);
         self.effect(Effect::Drained);
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret};
 use whist_node::epochs;
 use whist_packet::KeyStore;
-use whist_timing::forget_past;
 use whist_types::{Epoch, Now};
 
 use super::{Effect, MixNode, Note};
@@ -41,8 +40,6 @@ where
         for event in self.keys.refresh(now.wall, &mut self.rng) {
             self.note(Note::Key(event));
         }
-        // Keys that will be erased came of it.
-        forget_past(&mut self.rng);
         self.views = epochs::rulings(&self.follower, now.wall)
             .into_iter()
             .filter_map(|(epoch, consensus)| Some((epoch, View::of(&consensus, &self.id)?)))

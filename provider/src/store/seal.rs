@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key as AeadKey, XChaCha20Poly1305, XNonce};
 use rand_core::Rng as _;
-use whist_timing::{Rng, forget_past};
+use whist_timing::Rng;
 use whist_types::Secret;
 
 use super::{Day, Key, Owner, StoreFault, Table};
@@ -47,10 +47,7 @@ impl Sealer {
     }
 
     pub(super) fn fresh_key(&mut self) -> Secret<32> {
-        let key = Secret::random(&mut self.rng);
-        // Or this generator would give every destroyed day's key again.
-        forget_past(&mut self.rng);
-        key
+        Secret::random(&mut self.rng)
     }
 
     pub(super) fn insert(&mut self, day: Day, key: &Secret<32>) {
