@@ -59,7 +59,7 @@ pub const TEXT_BYTES_MAX: usize = 64 * 1_024;
 pub const TEXTS_AHEAD_MAX: u64 = 512;
 /// Items kept of an address whose first item has not come.
 pub const EARLY_ITEMS_MAX: usize = 64;
-/// Texts that wait to be read; the oldest item stays at the provider beyond that.
+/// Texts that wait to be read; beyond that the oldest goes to the history unread.
 pub const INBOX_MAX: usize = 16_384;
 /// Sent texts whose state is kept.
 pub const MESSAGES_MAX: usize = 4_096;
@@ -87,8 +87,8 @@ pub const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(30);
 pub const LOSS_WINDOW: usize = 2_000;
 /// Packets that are under way at most: ten minutes of the fastest profile.
 pub const LOSS_PENDING_MAX: usize = 2_400;
-/// Requests that a send tick tries before it sends cover instead: those whose provider is not
-/// listed or not reachable are passed over.
+/// Requests that a send tick tries before it sends cover instead, not counting those whose
+/// provider is not listed.
 pub const CANDIDATES_MAX: usize = 8;
 /// Texts that one `receive` hands out.
 pub const RECEIVE_MAX: usize = 256;

@@ -101,6 +101,13 @@ impl Mailbox {
         salts
     }
 
+    /// Salts of addresses that a made mailbox's provider does not know yet, as many as one request
+    /// takes.
+    pub fn unregistered(&self) -> Vec<Salt16> {
+        let unknown = self.addresses.iter().filter(|a| !a.registered);
+        unknown.map(|a| a.salt).take(SPARE_ADDRESSES).collect()
+    }
+
     /// The provider knows these addresses now.
     pub fn registered(&mut self, salts: &[Salt16]) {
         for address in &mut self.addresses {

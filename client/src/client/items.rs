@@ -62,8 +62,9 @@ impl Client {
 
     /// Something that a contact's program said.
     fn said(&mut self, now: Now, id: ContactId, plaintext: &Plaintext) {
-        let provider = self.random_provider(now);
-        self.heard_of(now, plaintext.consensus, provider);
+        if let Some(provider) = self.random_provider(now) {
+            self.heard_of(now, plaintext.consensus, provider);
+        }
         match Body::decode(&plaintext.body) {
             Some(Body::Piece(piece)) => self.piece(now, id, piece),
             // A greeting belongs into a first item; what is unknown is of a later version.
@@ -72,11 +73,9 @@ impl Client {
         self.save_contact(id);
     }
 
-    fn random_provider(&mut self, now: Now) -> NodeId {
-        let picked = self.usable(now).and_then(|consensus| {
-            crate::account::pick_provider(&consensus, &mut self.rng, &[], 0).ok()
-        });
-        picked.unwrap_or(NodeId::from_bytes([0; 32]))
+    fn random_provider(&mut self, now: Now) -> Option<NodeId> {
+        let consensus = self.usable(now)?;
+        crate::account::pick_provider(&consensus, &mut self.rng, &[], 0).ok()
     }
 
     fn piece(&mut self, now: Now, id: ContactId, piece: Piece) {

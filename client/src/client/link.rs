@@ -246,15 +246,22 @@ impl Client {
         });
         // With a consensus past its grace and a guard that does not answer, another provider is
         // asked for a document; nothing is sent through it.
+        let waited = self.entry.patience.is_some_and(|at| at <= now.instant);
+        let wanted = self.entry.wanted();
+        let elsewhere = wanted.is_some() && wanted != guard.as_ref().map(|(id, _)| *id);
+        // The other one has its time too; then it is the guard's turn again.
         let lost = self.usable(now).is_none()
-            && self.entry.connected().is_none()
-            && self.entry.patience.is_some_and(|at| at <= now.instant);
+            && match elsewhere {
+                true => !waited,
+                false => waited && self.entry.connected().is_none(),
+            };
         if let Some((id, target)) = guard.filter(|_| !lost) {
             let serving = self.usable(now).is_some() || self.entry.connected().is_some();
             let until = now.instant.after(BOOTSTRAP_PATIENCE);
             self.entry.patience = match self.entry.patience {
                 _ if serving => None,
-                waiting => waiting.or(Some(until)),
+                Some(at) if !elsewhere => Some(at),
+                _ => Some(until),
             };
             if self.entry.wanted() != Some(id) {
                 self.off_line();

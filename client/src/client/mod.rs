@@ -17,7 +17,7 @@ use whist_link::{Input, Output, Role};
 use whist_netdoc::{Consensus, Follower, Network, Parameters};
 use whist_ratchet::{IdentitySecret, Item};
 use whist_timing::{LossLimits, LossTest, Rng, exponential};
-use whist_types::{Instant, MailboxAddress, NodeId, Now, Secret, SurbId};
+use whist_types::{Epoch, Instant, MailboxAddress, NodeId, Now, Secret, SurbId};
 
 use crate::account::Account;
 use crate::api::{Answer, Command, Effect, Event, Stats, Ticket};
@@ -106,6 +106,8 @@ pub struct Client {
     stale: bool,
     equivocation_told: bool,
     rumour: Option<Rumour>,
+    /// The epoch in which skipped keys were looked through last.
+    swept: Option<Epoch>,
     /// Whether it was handled once; the first call, which dials, is due at once.
     started: bool,
     #[cfg(any(test, feature = "control"))]
@@ -174,6 +176,7 @@ impl Client {
             stale: false,
             equivocation_told: false,
             rumour: None,
+            swept: None,
             started: false,
             #[cfg(any(test, feature = "control"))]
             control: None,
@@ -421,3 +424,5 @@ fn load_early(rows: &Rows) -> Result<BTreeMap<(MailboxAddress, u64), Item>, BadS
 mod rig;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wedges;

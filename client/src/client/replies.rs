@@ -97,7 +97,7 @@ impl Client {
             ) if got == chunk => {
                 self.on_header_chunk(now, hash, chunk, count, &data[..]);
             }
-            (Job::Doc { .. }, ReplyBody::None { .. }) => self.rumour = None,
+            (Job::Doc { .. }, ReplyBody::None { .. }) => {}
             _ => return self.turned_down(),
         }
         self.outbox.answered(id);
@@ -258,7 +258,8 @@ impl Client {
             Job::Fetch { pending } => {
                 self.fail_pending(pending, "the invitation's provider does not answer");
             }
-            Job::Doc { .. } => self.rumour = None,
+            // The rumour stays until its epoch is over: one an epoch.
+            Job::Doc { .. } => {}
             Job::Put {
                 address,
                 message: None,
@@ -299,7 +300,6 @@ impl Client {
             return;
         }
         let bytes = std::mem::take(&mut rumour.bytes);
-        self.rumour = None;
         if let Some(signed) = without_padding(&bytes) {
             // Only proof of two documents for one epoch has a consequence, and `judge` keeps it.
             let _ = self.judge(signed);

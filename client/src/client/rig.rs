@@ -109,6 +109,8 @@ pub(super) struct Weather {
 pub(super) struct Rig {
     pub(super) now: Now,
     pub(super) weather: Weather,
+    /// A provider that cannot be reached.
+    pub(super) dead: Option<whist_types::LinkKey>,
     pub(super) sides: Vec<Side>,
     pub(super) nodes: Vec<NodeEntry>,
     secrets: HashMap<NodeId, SphinxSecret>,
@@ -152,6 +154,7 @@ impl Rig {
                 wall: Wall::from_secs(GENESIS_S + 60),
             },
             weather: Weather::default(),
+            dead: None,
             sides: Vec::new(),
             nodes,
             secrets,
@@ -495,7 +498,9 @@ impl Rig {
             }
             Due::Up { side, link, life } => {
                 let it = &mut self.sides[side];
-                if it.life == life {
+                if it.life == life && it.peer == self.dead {
+                    self.handle(side, Input::Down { link });
+                } else if it.life == life {
                     it.link = Some(link);
                     let remote = Remote::Node(it.peer.unwrap());
                     self.handle(side, Input::Up { link, remote });

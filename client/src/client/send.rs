@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand_core::Rng as _;
 use whist_link::Frame;
-use whist_netdoc::{Consensus, route};
+use whist_netdoc::{Consensus, Kind, route};
 use whist_packet::request::{Request, encode_request};
 use whist_packet::{Destination, Hop, Packet, Route, SurbHash, SurbSecret, build, build_surb};
 use whist_types::{EpochSchedule, Instant, NodeId, Now, SurbId, Wall};
@@ -16,7 +16,7 @@ use crate::emission::{Class, Law, Tick};
 use crate::ids::RequestId;
 use crate::limits::CANDIDATES_MAX;
 use crate::mailbox::decoy;
-use crate::outbox::Job;
+use crate::outbox::{Entry, Job};
 use crate::rows::Table;
 use crate::surbs::{Outstanding, Purpose};
 
@@ -97,7 +97,7 @@ impl Client {
 
     /// What may fill a packet of this class, in the order of preference. No class becomes
     /// another: what is left in each is cover.
-    fn fillings(&self, now: Instant, tick: &Tick) -> Vec<Filling> {
+    fn fillings(&self, now: Instant, consensus: &Consensus, tick: &Tick) -> Vec<Filling> {
         let mailbox = self.mailbox.as_ref();
         let exists = mailbox.is_some_and(crate::mailbox::Mailbox::is_created);
         let mut fillings = match tick.class {
@@ -106,6 +106,7 @@ impl Client {
             Class::Send => self
                 .outbox
                 .due(now)
+                .filter(|entry| self.can_leave(consensus, entry))
                 .take(CANDIDATES_MAX)
                 .map(|entry| Filling::Request(entry.id))
                 .collect(),
@@ -113,6 +114,22 @@ impl Client {
         };
         fillings.push(Filling::Echo);
         fillings
+    }
+
+    /// Whether a request could leave at all: its provider is listed as one, and what it speaks of
+    /// is still there. Whoever is written to names a provider of their choice; a request for one
+    /// that does not exist waits, and keeps nothing else from leaving.
+    fn can_leave(&self, consensus: &Consensus, entry: &Entry) -> bool {
+        let listed = consensus
+            .node(&entry.exit)
+            .is_some_and(|node| node.role.kind() == Kind::Provider);
+        listed
+            && match &entry.job {
+                Job::Put { .. } | Job::Doc { .. } => true,
+                Job::Create | Job::Add { .. } | Job::Revoke { .. } => self.mailbox.is_some(),
+                Job::Publish { invitation } => self.people.invitations.contains_key(invitation),
+                Job::Fetch { pending } => self.people.pending.contains_key(pending),
+            }
     }
 
     fn compose(&mut self, now: Now, consensus: &Consensus, mut tick: Tick) -> Option<Ready> {
@@ -123,7 +140,7 @@ impl Client {
             reply: route::reply(consensus, &entry, &mut tick.reply).ok()?,
             tick: &tick,
         };
-        self.fillings(now.instant, &tick)
+        self.fillings(now.instant, consensus, &tick)
             .into_iter()
             .find_map(|filling| self.fill(now, consensus, &drawn, filling))
     }

@@ -33,6 +33,11 @@ pub(super) struct Rumour {
 
 impl Client {
     pub(super) fn upkeep(&mut self, now: Now) {
+        let epoch = self.network.schedule.epoch_at(now.wall);
+        if self.swept != Some(epoch) {
+            self.swept = Some(epoch);
+            self.expire_skipped_keys(now);
+        }
         let consensus = self.usable(now);
         if let Some(consensus) = &consensus {
             self.stale = false;
@@ -45,6 +50,19 @@ impl Client {
             self.show(Event::Stale);
         }
         self.choose_peer(now);
+    }
+
+    /// Forgets, once an epoch, the keys of items that cannot come any more: mailboxes keep nothing
+    /// longer than the time to live (protocol.md §7).
+    pub(super) fn expire_skipped_keys(&mut self, now: Now) {
+        let life = self.parameters().item_ttl();
+        let contacts = self.people.contacts.iter_mut();
+        let changed: Vec<_> = contacts
+            .filter_map(|(id, c)| (c.session.expire(now.wall, life) > 0).then_some(*id))
+            .collect();
+        for id in changed {
+            self.save_contact(id);
+        }
     }
 
     /// Picks the guard once, at random by weight; again only when it is gone from the consensus.
@@ -87,11 +105,17 @@ impl Client {
                 // Full only if the outbox is: then it is tried again later.
                 let _ = self.push(now, provider, Job::Create, Duration::ZERO);
             }
-        } else if mailbox.spare() < SPARE_LOW && !adding {
-            let salts = mailbox.grow(SPARE_ADDRESSES, &mut self.rng);
-            self.save_mailbox();
-            let wait = self.rare_wait(now);
-            let _ = self.push(now, provider, Job::Add { salts }, wait);
+        } else if !adding {
+            // First those of a request that was given up, or that found the outbox full.
+            let mut salts = mailbox.unregistered();
+            if salts.is_empty() && mailbox.spare() < SPARE_LOW {
+                salts = mailbox.grow(SPARE_ADDRESSES, &mut self.rng);
+                self.save_mailbox();
+            }
+            if !salts.is_empty() {
+                let wait = self.rare_wait(now);
+                let _ = self.push(now, provider, Job::Add { salts }, wait);
+            }
         }
     }
 
@@ -225,7 +249,9 @@ impl Client {
         let known = self.follower.by_hash(&rumour.hash).is_some();
         let over = self.network.schedule.epoch_at(now.wall) > rumour.epoch;
         if rumour.asked {
-            // One an epoch: the next rumour is heard when this one's epoch is over.
+            // One an epoch: the next rumour is heard when the epoch in which this one was asked
+            // for is over, answered or not. Else who names hashes makes us ask as often as they
+            // like.
             if over
                 && !self
                     .outbox
@@ -238,6 +264,7 @@ impl Client {
             self.rumour = None;
         } else if rumour.due <= now.instant {
             rumour.asked = true;
+            rumour.epoch = self.network.schedule.epoch_at(now.wall);
             let (exit, hash) = (rumour.provider, rumour.hash);
             let job = Job::Doc { hash, chunk: 0 };
             let _ = self.push(now, exit, job, Duration::ZERO);

@@ -1,0 +1,127 @@
+//! What one contact, one provider or one lost request must not do to everything else.
+
+use std::time::Duration;
+
+use whist_types::{ConsensusHash, Epoch, NodeId, Now};
+
+use crate::client::rig::{Rig, parameters};
+use crate::client::{Client, Instant};
+use crate::outbox::Job;
+
+fn client(rig: &mut Rig, side: usize) -> &mut Client {
+    rig.sides[side].client.as_mut().unwrap()
+}
+
+fn sent(rig: &Rig, side: usize, command: &str) -> usize {
+    let commands = rig.sides[side].commands.iter();
+    commands.filter(|c| c.1 == command).count()
+}
+
+#[test]
+fn requests_to_a_provider_that_is_not_listed_hold_up_nobody_elses() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    rig.until("quiet", |rig| {
+        rig.sides[alice].client.as_ref().unwrap().outbox_len() == 0
+    });
+    let now = rig.now;
+    for _ in 0..2 * crate::limits::CANDIDATES_MAX {
+        let job = Job::Put {
+            address: whist_types::MailboxAddress::from_bytes([7; 32]),
+            item: vec![0; 1_536],
+            message: None,
+        };
+        let nobody = NodeId::from_bytes([9; 32]);
+        let pushed = client(&mut rig, alice).push(now, nobody, job, Duration::ZERO);
+        pushed.unwrap();
+    }
+    rig.send(alice, "bob", "and still");
+    rig.until("the text", |rig| rig.texts(bob).len() == 1);
+}
+
+#[test]
+fn one_named_consensus_an_epoch_is_asked_for_and_no_more() {
+    let mut rig = Rig::new(parameters());
+    let alice = rig.add_client(1);
+    rig.until("quiet", |rig| {
+        let client = rig.sides[alice].client.as_ref().unwrap();
+        client.status(rig.now).invitations_ready == 4 && client.outbox_len() == 0
+    });
+    let (before, exit) = (sent(&rig, alice, "other"), rig.nodes.last().unwrap().id);
+    for name in 1..6 {
+        let (now, hash) = (rig.now, ConsensusHash::from_bytes([name; 32]));
+        client(&mut rig, alice).heard_of(now, hash, exit);
+        rig.run(Duration::from_secs(60));
+    }
+    assert_eq!(sent(&rig, alice, "other") - before, 1);
+}
+
+#[test]
+fn addresses_whose_registration_was_given_up_are_registered_later() {
+    let mut rig = Rig::new(parameters());
+    let alice = rig.add_client(1);
+    rig.until("a mailbox", |rig| {
+        let client = rig.sides[alice].client.as_ref().unwrap();
+        client.status(rig.now).invitations_ready == 4 && client.outbox_len() == 0
+    });
+    // As if an `ADD` had been given up: the addresses are there, the request is not.
+    let it = client(&mut rig, alice);
+    let mailbox = it.mailbox.as_mut().unwrap();
+    mailbox.grow(32, &mut it.rng);
+    assert_eq!(mailbox.unregistered().len(), 32);
+    rig.until("registered", |rig| {
+        let client = rig.sides[alice].client.as_ref().unwrap();
+        client.mailbox.as_ref().unwrap().unregistered().is_empty()
+    });
+}
+
+#[test]
+fn a_client_with_an_old_document_and_a_dead_guard_gets_one_from_another_provider() {
+    let mut short = parameters();
+    short.epoch_ms = 60_000;
+    short.key_window_ms = 5_000;
+    let mut rig = Rig::new(short);
+    let alice = rig.add_client(1);
+    rig.run(Duration::from_secs(100));
+    rig.dead = rig.sides[alice].dials.last().copied();
+    rig.cut(alice);
+    rig.run(Duration::from_secs(150));
+    rig.publish(Epoch::new(5));
+    rig.until("a newer document", |rig| {
+        let client = rig.sides[alice].client.as_ref().unwrap();
+        client.follower.newest().unwrap().epoch() == Epoch::new(5)
+    });
+}
+
+#[test]
+fn keys_of_items_that_cannot_come_any_more_are_forgotten() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    let it = client(&mut rig, alice);
+    let contact = it.people.contacts.values_mut().next().unwrap();
+    let nothing = whist_ratchet::Plaintext {
+        device: 0,
+        consensus: ConsensusHash::from_bytes([0; 32]),
+        body: vec![9],
+    };
+    contact.session.seal(&nothing, &mut it.rng).unwrap();
+    rig.send(alice, "bob", "the second");
+    rig.until("the second", |rig| rig.texts(bob).len() == 1);
+    let (wall, it) = (rig.now.wall, client(&mut rig, bob));
+    let kept = |it: &Client| {
+        it.people
+            .contacts
+            .values()
+            .next()
+            .unwrap()
+            .session
+            .skipped()
+    };
+    assert_eq!(kept(it), 1);
+    for (days, left) in [(13, 1), (15, 0)] {
+        let now = Now {
+            instant: Instant::ZERO,
+            wall: wall.after(Duration::from_secs(days * 24 * 3_600)),
+        };
+        it.expire_skipped_keys(now);
+        assert_eq!((kept(it), it.batch.is_empty()), (left, left == 1));
+    }
+}
