@@ -16,4 +16,4 @@ pub use exponential::{DELAY_CAP_MEANS, MEAN_MIN, delay_cap, exponential};
 pub use loss::{LossLimits, LossTest, Tally};
 pub use pool::Pool;
 pub use rate::{InvalidRate, Rate};
-pub use tick::tick_rng;
+pub use tick::{forget_past, tick_rng};

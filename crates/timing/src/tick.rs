@@ -18,6 +18,14 @@ pub fn tick_rng(seed: &Secret<32>, label: &'static str, tick: u64) -> Rng {
     Rng::from_seed(*hasher.finalize().as_bytes())
 }
 
+/// Puts a generator seeded from `rng`'s own output in its place: whoever reads the memory from now
+/// on computes nothing that `rng` gave before. To be called when keys were drawn that will be
+/// erased, for a stream cipher's state gives all of its past.
+pub fn forget_past(rng: &mut Rng) {
+    let seed = Secret::<32>::random(rng);
+    *rng = Rng::from_seed(*seed.expose());
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -40,6 +48,23 @@ mod tests {
         assert_ne!(base, drawn(2, "send", 7));
         assert_ne!(base, drawn(1, "loop", 7));
         assert_ne!(base, drawn(1, "send", 8));
+    }
+
+    #[test]
+    fn a_generator_that_forgot_its_past_can_not_be_wound_back_to_it() {
+        for forgets in [false, true] {
+            let mut rng = tick_rng(&Secret::new([1; 32]), "keys", 0);
+            let mut key = [0; 32];
+            rng.fill_bytes(&mut key);
+            if forgets {
+                forget_past(&mut rng);
+            }
+            rng.set_word_pos(0);
+            let mut past = [0; 512];
+            rng.fill_bytes(&mut past);
+            let found = past.windows(32).any(|window| window == key);
+            assert_eq!(found, !forgets, "a stream cipher's state gives all of its past");
+        }
     }
 
     #[test]
