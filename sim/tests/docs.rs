@@ -241,10 +241,10 @@ fn test_names() -> BTreeSet<String> {
         for line in read(path).lines().map(str::trim) {
             is_test |= line == "#[test]" || line.starts_with("#[tokio::test");
             let head = line.strip_prefix("async ").unwrap_or(line);
-            if let Some(name) = head.strip_prefix("fn ") {
-                if std::mem::take(&mut is_test) {
-                    names.insert(name.split('(').next().unwrap().to_owned());
-                }
+            if let Some(name) = head.strip_prefix("fn ")
+                && std::mem::take(&mut is_test)
+            {
+                names.insert(name.split('(').next().unwrap().to_owned());
             }
         }
     }
