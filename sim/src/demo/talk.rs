@@ -102,7 +102,8 @@ pub(super) async fn converse(
         numbered: BTreeMap::new(),
         exact: true,
     };
-    let limit = PATIENCE.saturating_add(GAP.saturating_mul(u32::try_from(count).unwrap_or(1) * 4));
+    let texts = u32::try_from(count).unwrap_or(u32::MAX);
+    let limit = PATIENCE.saturating_add(GAP.saturating_mul(texts).saturating_mul(4));
     let mut late = std::pin::pin!(time::sleep(limit));
     let mut pen = time::interval(GAP);
     while table.messages.len() < count || !table.is_done() {
@@ -135,17 +136,12 @@ impl Table {
 
     async fn write(&mut self, alice: &mut Person, bob: &mut Person) {
         let place = self.messages.len();
-        let turn = if place % 2 == 0 {
-            Side::Alice
-        } else {
-            Side::Bob
+        let (turn, from, to) = match place.is_multiple_of(2) {
+            true => (Side::Alice, alice, "bob"),
+            false => (Side::Bob, bob, "alice"),
         };
-        let (from, to) = if turn == Side::Alice {
-            (alice, "bob")
-        } else {
-            (bob, "alice")
-        };
-        let text = format!("text {} from {}", place / 2 + 1, from.name);
+        let number = (place / 2).saturating_add(1);
+        let text = format!("text {number} from {}", from.name);
         let call = Call::Send {
             contact: to.into(),
             text: text.clone(),
