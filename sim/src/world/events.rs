@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use whist_link::Frame;
+use whist_link::{Frame, LinkId};
 use whist_types::Instant;
 
 use super::ActorId;
@@ -20,6 +20,8 @@ pub(super) enum Event {
     Down(usize, Side),
     /// A frame reaches one end.
     Deliver(usize, Side, Box<Frame>),
+    /// A packet that its sender kept back leaves it.
+    Send(ActorId, LinkId, Box<Frame>),
 }
 
 /// A heap of events keyed by (time in nanoseconds, sequence number).

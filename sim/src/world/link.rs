@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use whist_link::{LinkId, Remote};
+use whist_link::{Frame, LinkId, Remote};
 use whist_timing::{exponential, tick_rng};
 use whist_types::{Instant, Secret};
 
@@ -17,14 +17,38 @@ pub enum Side {
     Listener,
 }
 
-impl Side {
-    const fn index(self) -> usize {
-        match self {
-            Self::Dialer => 0,
-            Self::Listener => 1,
+/// One value for each end.
+struct Ends<T> {
+    dialer: T,
+    listener: T,
+}
+
+impl<T: Copy> Ends<T> {
+    const fn both(value: T) -> Self {
+        Self {
+            dialer: value,
+            listener: value,
+        }
+    }
+}
+
+impl<T> Ends<T> {
+    const fn of(&self, side: Side) -> &T {
+        match side {
+            Side::Dialer => &self.dialer,
+            Side::Listener => &self.listener,
         }
     }
 
+    const fn of_mut(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::Dialer => &mut self.dialer,
+            Side::Listener => &mut self.listener,
+        }
+    }
+}
+
+impl Side {
     /// The end opposite.
     #[must_use]
     pub const fn other(self) -> Self {
@@ -48,6 +72,9 @@ pub struct LinkLaw {
     pub duplicate_ppm: u32,
     /// Whether frames may overtake each other; a TCP link keeps their order.
     pub reorder: bool,
+    /// Whether only packets and replies are lost, doubled and overtaken. TCP does that to nothing;
+    /// nodes and crashes do it to what is mixed, and to nothing else.
+    pub packets_only: bool,
 }
 
 impl LinkLaw {
@@ -59,6 +86,7 @@ impl LinkLaw {
             loss_ppm: 0,
             duplicate_ppm: 0,
             reorder: false,
+            packets_only: false,
         }
     }
 
@@ -69,11 +97,13 @@ impl LinkLaw {
         connection: &mut Connection,
         side: Side,
         now: Instant,
+        frame: &Frame,
     ) -> Vec<Instant> {
         use rand_core::Rng as _;
+        let struck = !self.packets_only || matches!(frame, Frame::Packet(_) | Frame::Reply(_));
         let count = connection.next_frame(side);
         let mut rng = tick_rng(seed, "sim link", connection.key(side).wrapping_add(count));
-        let mut draw = |ppm: u32| rng.next_u32() % 1_000_000 < ppm;
+        let mut draw = |ppm: u32| struck && rng.next_u32() % 1_000_000 < ppm;
         let (lost, twice) = (draw(self.loss_ppm), draw(self.duplicate_ppm));
         if lost {
             return Vec::new();
@@ -84,7 +114,7 @@ impl LinkLaw {
             if !self.jitter.is_zero() {
                 time = time.after(exponential(self.jitter, &mut rng));
             }
-            times.push(connection.in_order(side, time, self.reorder));
+            times.push(connection.in_order(side, time, self.reorder && struck));
         }
         times
     }
@@ -94,13 +124,13 @@ impl LinkLaw {
 pub(super) struct Connection {
     pub(super) name: String,
     pub(super) closed: bool,
-    up: [bool; 2],
+    up: Ends<bool>,
     dialer: (ActorId, LinkId),
     listener: (ActorId, LinkId),
     dialer_is: Remote,
     listener_is: Remote,
-    frames: [u64; 2],
-    last: [Instant; 2],
+    frames: Ends<u64>,
+    last: Ends<Instant>,
     key: u64,
 }
 
@@ -117,8 +147,8 @@ impl Connection {
                 .first_chunk::<8>()
                 .unwrap_or(&[0; 8]),
         );
-        let (frames, last) = ([0; 2], [Instant::ZERO; 2]);
-        let (closed, up) = (false, [false; 2]);
+        let (frames, last) = (Ends::both(0), Ends::both(Instant::ZERO));
+        let (closed, up) = (false, Ends::both(false));
         Self {
             name,
             closed,
@@ -149,11 +179,11 @@ impl Connection {
     }
 
     pub(super) const fn mark_open(&mut self, side: Side) {
-        self.up[side.index()] = true;
+        *self.up.of_mut(side) = true;
     }
 
     pub(super) const fn is_open(&self, side: Side) -> bool {
-        self.up[side.index()]
+        *self.up.of(side)
     }
 
     pub(super) fn joins(&self, a: ActorId, b: ActorId) -> bool {
@@ -169,7 +199,7 @@ impl Connection {
     }
 
     fn next_frame(&mut self, side: Side) -> u64 {
-        let count = &mut self.frames[side.index()];
+        let count = self.frames.of_mut(side);
         *count = count.saturating_add(1);
         *count
     }
@@ -178,7 +208,7 @@ impl Connection {
         if reorder {
             return time;
         }
-        let last = &mut self.last[side.index()];
+        let last = self.last.of_mut(side);
         *last = time.max(*last);
         *last
     }

@@ -11,6 +11,7 @@ mod events;
 mod host;
 mod link;
 mod machines;
+mod meddle;
 pub mod memory;
 mod trace;
 
@@ -29,6 +30,7 @@ pub use self::link::{LinkLaw, Side};
 pub use self::machines::{
     AuthorityDisk, AuthorityHost, ClientDisk, ClientHost, MixHost, NodeDisk, ProviderHost,
 };
+pub use self::meddle::{Conduct, Recorded};
 pub use self::trace::{Direction, Trace, TraceLine};
 
 use self::events::Event;
@@ -73,6 +75,8 @@ pub struct World {
     cut: BTreeSet<(ActorId, ActorId)>,
     watched: BTreeSet<ActorId>,
     trace: Trace,
+    conduct: BTreeMap<ActorId, Conduct>,
+    tapped: BTreeMap<ActorId, Vec<Recorded>>,
     delivered: u64,
 }
 
@@ -91,6 +95,8 @@ impl World {
             cut: BTreeSet::new(),
             watched: BTreeSet::new(),
             trace: Trace::default(),
+            conduct: BTreeMap::new(),
+            tapped: BTreeMap::new(),
             delivered: 0,
         }
     }
@@ -176,6 +182,11 @@ impl World {
         Some(result)
     }
 
+    /// Sets the law of all links but those that have one of their own.
+    pub fn set_weather(&mut self, law: LinkLaw) {
+        self.law = law;
+    }
+
     /// Sets the law of frames between two actors, both ways.
     pub fn set_law(&mut self, a: ActorId, b: ActorId, law: LinkLaw) {
         self.laws.insert((a.min(b), a.max(b)), law);
@@ -239,6 +250,7 @@ impl World {
             Event::Up(connection, side) => self.up(connection, side),
             Event::Down(connection, side) => self.down(connection, side),
             Event::Deliver(connection, side, frame) => self.deliver(connection, side, *frame),
+            Event::Send(id, link, frame) => self.put(id, link, *frame),
         }
     }
 
@@ -400,10 +412,20 @@ impl World {
         }
         self.delivered = self.delivered.saturating_add(1);
         self.note(index, id, Direction::In);
+        self.tap(id, peer, &frame);
         self.input(id, Input::Frame { link, frame });
     }
 
+    /// Sends, unless the actor meddles with its packets.
     fn send(&mut self, id: ActorId, link: LinkId, frame: Frame) {
+        match self.leaves_at(id, &frame) {
+            Some(time) if time <= self.now => self.put(id, link, frame),
+            Some(time) => self.heap.push(time, Event::Send(id, link, Box::new(frame))),
+            None => {}
+        }
+    }
+
+    fn put(&mut self, id: ActorId, link: LinkId, frame: Frame) {
         let entry = self
             .slots
             .get(id.0)
@@ -435,7 +457,7 @@ impl World {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        let times = law.arrivals(&self.seed, connection, side, self.now);
+        let times = law.arrivals(&self.seed, connection, side, self.now, &frame);
         for time in times {
             let copy = Box::new(frame.clone());
             self.heap
