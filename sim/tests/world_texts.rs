@@ -33,10 +33,19 @@ fn texts_arrive_once_in_order_and_unaltered_both_ways() {
         rounds += 1;
     }
     let texts = |cast: &mut whist_sim::world::Cast, i| {
-        cast.received(i).into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+        cast.received(i)
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect::<Vec<_>>()
     };
-    assert_eq!(texts(&mut cast, 1), (0..10).map(|i| format!("a{i}")).collect::<Vec<_>>());
-    assert_eq!(texts(&mut cast, 0), (0..10).map(|i| format!("b{i}")).collect::<Vec<_>>());
+    assert_eq!(
+        texts(&mut cast, 1),
+        (0..10).map(|i| format!("a{i}")).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        texts(&mut cast, 0),
+        (0..10).map(|i| format!("b{i}")).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -45,10 +54,20 @@ fn a_provider_that_is_killed_after_stored_still_has_the_item() {
     introduce(&mut cast);
     // The reader is off line, so that the text waits at its mailbox.
     cast.kill(Who::Client(1));
-    let call = whist::rpc::Call::Send { contact: "bob".into(), text: "kept".into(), wait_s: 60 };
+    let call = whist::rpc::Call::Send {
+        contact: "bob".into(),
+        text: "kept".into(),
+        wait_s: 60,
+    };
     let answer = cast.ask_and_wait(0, call, Duration::from_secs(60));
     assert!(
-        matches!(answer, Some(whist::Answer::Message { state: whist::MessageState::Stored, .. })),
+        matches!(
+            answer,
+            Some(whist::Answer::Message {
+                state: whist::MessageState::Stored,
+                ..
+            })
+        ),
         "{answer:?}"
     );
     for i in 0..cast.blueprint.providers {
