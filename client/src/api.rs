@@ -34,6 +34,17 @@ pub enum Command {
         /// What.
         call: Call,
     },
+    /// Whoever asked does not listen any more: nothing is kept for it that it waits for. The call
+    /// is still answered, with an error, so that the caller need not remember the tag.
+    Gone {
+        /// The call's tag.
+        tag: u64,
+    },
+    /// The answer to this call could not be handed over. Texts in it wait to be read again.
+    Unheard {
+        /// The call's tag.
+        tag: u64,
+    },
 }
 
 /// What comes out of the client beside frames.

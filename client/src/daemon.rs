@@ -13,7 +13,7 @@ use whist_rt::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use whist_rt::state::StateDir;
 use whist_rt::sync::{Semaphore, mpsc, oneshot};
 use whist_rt::tracing::info;
-use whist_rt::unix::{UnixListener, UnixStream};
+use whist_rt::unix::{OwnedReadHalf, UnixListener, UnixStream};
 use whist_rt::{
     Clock, Driver, DriverOptions, Exit, Failure, Handle, Shutdown, Signals, commands, files, keys,
     logs, process, task,
@@ -289,9 +289,14 @@ async fn talk(stream: UnixStream, desk: Desk) -> std::io::Result<()> {
             return Ok(());
         }
         let whole = line.ends_with(b"\n");
-        let answer = answer(&line, &desk).await;
-        write.write_all(answer.as_bytes()).await?;
-        write.write_all(b"\n").await?;
+        let (tag, mut answer) = answer(&line, &desk, &mut lines).await;
+        answer.push('\n');
+        if let Err(error) = write.write_all(answer.as_bytes()).await {
+            if let Some(tag) = tag {
+                let _ = desk.client.send(Command::Unheard { tag }).await;
+            }
+            return Err(error);
+        }
         // The rest of a line that is too long cannot be told from a new one.
         if !whole {
             return Ok(());
@@ -299,30 +304,42 @@ async fn talk(stream: UnixStream, desk: Desk) -> std::io::Result<()> {
     }
 }
 
-async fn answer(line: &[u8], desk: &Desk) -> String {
+/// The answer to a line, and the tag of the call if the client was asked.
+async fn answer(line: &[u8], desk: &Desk, rest: &mut Lines) -> (Option<u64>, String) {
     let request = match rpc::parse(line) {
         Ok(request) => request,
-        Err((id, error)) => return rpc::response(&id, Err(error)),
+        Err((id, error)) => return (None, rpc::response(&id, Err(error))),
     };
     if request.call == (Call::Stop {}) {
         desk.shutdown.trigger();
-        return rpc::response(&request.id, Ok(Value::Null));
+        return (None, rpc::response(&request.id, Ok(Value::Null)));
     }
-    let result = ask(desk, request.call).await;
-    let result = result.and_then(|answer| {
-        serde_json::to_value(&answer).map_err(|error| RpcError::new(1, error.to_string()))
-    });
-    rpc::response(&request.id, result)
-}
-
-async fn ask(desk: &Desk, call: Call) -> Result<Answer, RpcError> {
-    let gone = || RpcError::new(4, "the daemon is ending");
     let tag = {
         let mut last = desk.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = last.saturating_add(1);
         *last
     };
-    let (sender, receiver) = oneshot::channel();
+    let result = ask(desk, tag, request.call, rest).await;
+    let result = result.and_then(|answer| {
+        serde_json::to_value(&answer).map_err(|error| RpcError::new(1, error.to_string()))
+    });
+    (Some(tag), rpc::response(&request.id, result))
+}
+
+type Lines = BufReader<OwnedReadHalf>;
+
+/// Ends when the other side has closed. With a further request on its way nothing is known of
+/// that: then a failing write tells.
+async fn closed(rest: &mut Lines) {
+    match rest.fill_buf().await {
+        Ok([]) | Err(_) => {}
+        Ok(_) => std::future::pending().await,
+    }
+}
+
+async fn ask(desk: &Desk, tag: u64, call: Call, rest: &mut Lines) -> Result<Answer, RpcError> {
+    let gone = || RpcError::new(4, "the daemon is ending");
+    let (sender, mut receiver) = oneshot::channel();
     desk.waiting
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -330,7 +347,19 @@ async fn ask(desk: &Desk, call: Call) -> Result<Answer, RpcError> {
     let asked = desk.client.send(Command::Ask { tag, call }).await;
     asked.map_err(|_| gone())?;
     task::select! {
-        answer = receiver => answer.unwrap_or_else(|_| Err(gone())),
+        biased;
+        answer = &mut receiver => return answer.unwrap_or_else(|_| Err(gone())),
+        () = desk.shutdown.triggered() => return Err(gone()),
+        () = closed(rest) => {}
+    }
+    // Nothing that comes later may be taken for it. The answer is still waited for: it may have
+    // been made already, and then the failing write tells that nobody got it; and who closed only
+    // its own direction is there to read it.
+    let told = desk.client.send(Command::Gone { tag }).await;
+    told.map_err(|_| gone())?;
+    task::select! {
+        biased;
+        answer = &mut receiver => answer.unwrap_or_else(|_| Err(gone())),
         () = desk.shutdown.triggered() => Err(gone()),
     }
 }

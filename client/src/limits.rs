@@ -92,6 +92,8 @@ pub const LOSS_PENDING_MAX: usize = 2_400;
 pub const CANDIDATES_MAX: usize = 8;
 /// Texts that one `receive` hands out.
 pub const RECEIVE_MAX: usize = 256;
+/// Answers with texts that can still turn out to be unheard: one for each connection.
+pub const HANDED_MAX: usize = RPC_CONNECTIONS_MAX;
 /// Longest wait that a command may ask for.
 pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Chunks of a header with signatures: 26 kB in pieces of 1,900 B.

@@ -12,7 +12,7 @@ use crate::contacts::{MessageRow, PendingRow};
 use crate::conversation::{Body, pieces};
 use crate::ids::{ArrivalId, ContactId, MessageId};
 use crate::limits::{
-    CONTACTS_MAX, MESSAGES_MAX, RECEIVE_MAX, TEXT_BYTES_MAX, WAIT_MAX, WAITERS_MAX,
+    CONTACTS_MAX, HANDED_MAX, MESSAGES_MAX, RECEIVE_MAX, TEXT_BYTES_MAX, WAIT_MAX, WAITERS_MAX,
 };
 use crate::outbox::Job;
 use crate::rows::Table;
@@ -272,7 +272,7 @@ impl Client {
         wait_s: u64,
     ) -> Result<Option<Answer>, RpcError> {
         let contact = contact.map(|name| self.contact_of(&name)).transpose()?;
-        let texts = self.take_texts(contact);
+        let texts = self.take_texts(tag, contact);
         if texts.is_empty() && wait_s > 0 {
             self.wait(now, tag, wait_s, Wish::Texts { contact })?;
             return Ok(None);
@@ -280,8 +280,8 @@ impl Client {
         Ok(Some(Answer::Texts { texts }))
     }
 
-    /// Takes texts that wait to be read; they go to the history.
-    fn take_texts(&mut self, contact: Option<ContactId>) -> Vec<Text> {
+    /// Takes texts that wait to be read, for the answer to this call; they go to the history.
+    fn take_texts(&mut self, tag: u64, contact: Option<ContactId>) -> Vec<Text> {
         let taken: Vec<(ArrivalId, InboxRow)> = self
             .inbox
             .iter()
@@ -290,23 +290,52 @@ impl Client {
             .map(|(id, row)| (*id, row.clone()))
             .collect();
         let mut texts = Vec::with_capacity(taken.len());
-        for (id, row) in taken {
-            self.inbox.remove(&id);
+        for (id, row) in &taken {
+            self.inbox.remove(id);
             self.batch.delete(Table::Inbox, id.key());
-            self.save(Table::History, id.key(), &row);
+            self.save(Table::History, id.key(), row);
             texts.push(Text {
                 contact: self.name_of(row.contact),
-                text: row.text,
+                text: row.text.clone(),
                 received_s: row.received_s,
             });
         }
+        if !taken.is_empty() {
+            if self.handed.len() >= HANDED_MAX {
+                self.handed.pop_front();
+            }
+            self.handed.push_back((tag, taken));
+        }
         texts
+    }
+
+    /// Whoever waits under this tag has gone: nothing that comes is taken for it.
+    pub(super) fn gone(&mut self, tag: u64) {
+        let before = self.waiters.len();
+        self.waiters.retain(|waiter| waiter.tag != tag);
+        if self.waiters.len() < before {
+            let error = RpcError::new(OTHER, "the connection was closed");
+            self.answer(tag, Err(error));
+        }
+    }
+
+    /// Nobody got the answer to this call: the texts in it wait to be read again, in their places.
+    pub(super) fn unheard(&mut self, tag: u64) {
+        let Some(place) = self.handed.iter().position(|(handed, _)| *handed == tag) else {
+            return;
+        };
+        let (_, texts) = self.handed.remove(place).unwrap_or_default();
+        for (id, row) in texts {
+            self.batch.delete(Table::History, id.key());
+            self.save(Table::Inbox, id.key(), &row);
+            self.inbox.insert(id, row);
+        }
     }
 
     /// Answers those whose wish came true, and those who waited long enough.
     pub(super) fn serve_waiters(&mut self, now: Now) {
         for waiter in std::mem::take(&mut self.waiters) {
-            match self.fulfil(&waiter.wish) {
+            match self.fulfil(waiter.tag, &waiter.wish) {
                 Some(answer) => self.answer(waiter.tag, Ok(answer)),
                 None if waiter.deadline <= now.instant => {
                     self.answer(waiter.tag, Err(too_late(&waiter.wish)));
@@ -316,7 +345,7 @@ impl Client {
         }
     }
 
-    fn fulfil(&mut self, wish: &Wish) -> Option<Answer> {
+    fn fulfil(&mut self, tag: u64, wish: &Wish) -> Option<Answer> {
         match wish {
             Wish::Invitation { name } => self.give_invitation(name),
             Wish::Added { pending, name } => {
@@ -337,7 +366,7 @@ impl Client {
                 )
             }
             Wish::Texts { contact } => {
-                let texts = self.take_texts(*contact);
+                let texts = self.take_texts(tag, *contact);
                 (!texts.is_empty()).then_some(Answer::Texts { texts })
             }
         }

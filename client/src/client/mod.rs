@@ -100,6 +100,8 @@ pub struct Client {
     last_ticket: u64,
     outputs: VecDeque<Output<Effect>>,
     waiters: Vec<Waiter>,
+    /// Texts that the last answers took, by the call's tag, in case one turns out to be unheard.
+    handed: VecDeque<(u64, Vec<(ArrivalId, InboxRow)>)>,
     losses: LossTest<SurbId, NodeId>,
     stats: Stats,
     skew_s: Option<i64>,
@@ -170,6 +172,7 @@ impl Client {
             last_ticket: 0,
             outputs: VecDeque::new(),
             waiters: Vec::new(),
+            handed: VecDeque::new(),
             losses: LossTest::new(loss_limits(Duration::from_secs(60))),
             stats: Stats::default(),
             skew_s: None,
@@ -360,6 +363,8 @@ impl Role for Client {
             Input::Full { .. } | Input::Timeout => {}
             Input::Command(Command::Committed { ticket }) => self.committed(ticket),
             Input::Command(Command::Ask { tag, call }) => self.ask(now, tag, call),
+            Input::Command(Command::Gone { tag }) => self.gone(tag),
+            Input::Command(Command::Unheard { tag }) => self.unheard(tag),
         }
         self.upkeep(now);
         self.run_clock(now);

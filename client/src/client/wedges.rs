@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use whist_link::Input;
 use whist_types::{ConsensusHash, Epoch, NodeId, Now};
 
+use crate::api::{Answer, Command};
 use crate::client::rig::{Rig, parameters};
 use crate::client::{Client, Instant};
 use crate::outbox::Job;
+use crate::rpc::Call;
 
 fn client(rig: &mut Rig, side: usize) -> &mut Client {
     rig.sides[side].client.as_mut().unwrap()
@@ -124,4 +127,48 @@ fn keys_of_items_that_cannot_come_any_more_are_forgotten() {
         it.expire_skipped_keys(now);
         assert_eq!((kept(it), it.batch.is_empty()), (left, left == 1));
     }
+}
+
+fn receive(rig: &mut Rig, side: usize, tag: u64, wait_s: u64) {
+    let contact = None;
+    rig.ask(side, tag, Call::Receive { contact, wait_s });
+    rig.run(Duration::from_millis(10));
+}
+
+fn read(rig: &Rig, side: usize, tag: u64) -> Vec<String> {
+    match rig.answer(side, tag) {
+        Some(Ok(Answer::Texts { texts })) => texts.into_iter().map(|t| t.text).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nothing_is_taken_for_an_asker_that_has_gone() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    receive(&mut rig, bob, 1, 600);
+    rig.handle(bob, Input::Command(Command::Gone { tag: 1 }));
+    rig.run(Duration::from_millis(10));
+    assert!(matches!(rig.answer(bob, 1), Some(Err(_))));
+    rig.send(alice, "bob", "not lost");
+    rig.until("the text", |rig| rig.texts(bob).len() == 1);
+    receive(&mut rig, bob, 2, 0);
+    assert_eq!(read(&rig, bob, 2), ["not lost"]);
+}
+
+#[test]
+fn texts_of_an_answer_that_nobody_got_are_read_again_after_a_restart_too() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    for text in ["one", "two"] {
+        rig.send(alice, "bob", text);
+    }
+    rig.until("the texts", |rig| rig.texts(bob).len() == 2);
+    receive(&mut rig, bob, 1, 0);
+    assert_eq!(read(&rig, bob, 1), ["one", "two"]);
+    rig.handle(bob, Input::Command(Command::Unheard { tag: 1 }));
+    rig.run(Duration::from_millis(10));
+    rig.start(bob, 50);
+    receive(&mut rig, bob, 2, 0);
+    assert_eq!(read(&rig, bob, 2), ["one", "two"]);
+    receive(&mut rig, bob, 3, 0);
+    assert!(read(&rig, bob, 3).is_empty());
 }
