@@ -5,6 +5,7 @@ use std::ops::DerefMut;
 use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret};
 use whist_node::epochs;
 use whist_packet::KeyStore;
+use whist_timing::forget_past;
 use whist_types::{Epoch, Now};
 
 use crate::desk::{Moment, Rules};
@@ -45,6 +46,8 @@ where
         for event in self.keys.refresh(now.wall, &mut self.rng) {
             self.note(Note::Key(event));
         }
+        // Keys that will be erased came of it.
+        forget_past(&mut self.rng);
         self.views = epochs::rulings(&self.follower, now.wall)
             .into_iter()
             .filter_map(|(epoch, consensus)| Some((epoch, View::of(&consensus, &self.id)?)))
@@ -123,4 +126,66 @@ where
 fn rounded(sessions: u64) -> u32 {
     let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
     sessions.checked_ilog2().map_or(0, |log| 1 << log)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_core::Rng as _;
+    use whist_link::{Input, Role as _};
+    use whist_netdoc::testing::Authorities;
+    use whist_netdoc::{Follower, Parameters};
+    use whist_packet::keyring::MemoryKeyStore;
+    use whist_types::{Family, Instant, Secret, Wall};
+
+    use super::*;
+    use crate::store::Memory;
+    use crate::{ProviderConfig, region_bytes};
+
+    const TAGS: u64 = 50_000;
+
+    #[test]
+    fn the_generator_that_is_left_does_not_give_the_keys_of_epochs() {
+        let authorities = Authorities::new(7, 4, Parameters::default(), Wall::from_millis(0));
+        let schedule = *authorities.trusted().schedule();
+        let at = |epoch| Now {
+            instant: Instant::ZERO
+                .after(schedule.start(epoch).since(schedule.start(Epoch::new(1)))),
+            wall: schedule.start(epoch).after(schedule.length() / 2),
+        };
+        let first = Epoch::new(500);
+        let config = ProviderConfig {
+            identity: Secret::new([1; 32]),
+            link: Secret::new([2; 32]),
+            address: "provider:1".to_owned(),
+            family: Family::from_bytes([3; 32]),
+            packets_per_s: 10,
+            table_tags: TAGS,
+            store_rows: 100,
+        };
+        let mut node = Provider::new(
+            config,
+            Follower::new(authorities.trusted()),
+            Memory::new(),
+            [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
+            MemoryKeyStore::default(),
+            &Secret::new([4; 32]),
+            at(first),
+        )
+        .unwrap();
+        // One more key is drawn on the way.
+        for epoch in [first, first.next()] {
+            node.handle(at(epoch), Input::Timeout);
+        }
+        node.rng.set_word_pos(0);
+        let mut past = vec![0; 1 << 16];
+        node.rng.fill_bytes(&mut past);
+        let (_, _, mut store) = node.into_parts();
+        let epochs = store.epochs().unwrap();
+        assert!(epochs.len() >= 4, "{epochs:?}");
+        for epoch in epochs {
+            let key = store.load(epoch).unwrap().unwrap();
+            let drawn = past.windows(32).any(|bytes| bytes == key.expose());
+            assert!(!drawn, "the key of epoch {epoch}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use whist_link::{Input, Output, Role};
 use whist_netdoc::{Follower, IdentitySecret, LinkSecret};
 use whist_node::{EpochKeys, KeyEvent, Peers};
 use whist_packet::{KeyStore, Packet};
-use whist_timing::{Pool, Rng, Tally};
+use whist_timing::{Pool, Rng, Tally, forget_past};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
 
 use crate::loops::{Loops, Segment};
@@ -134,6 +134,7 @@ where
         let mut keys = EpochKeys::new(regions, store, schedule, rate, tags, now)?;
         // A store that cannot keep a key ends the start, not an epoch later.
         keys.make_ahead(now.wall, &mut rng)?;
+        forget_past(&mut rng);
         let peers = Peers::new(follower.trusted());
         Ok(Self {
             id: identity.public().node_id(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret};
 use whist_node::epochs;
 use whist_packet::KeyStore;
+use whist_timing::forget_past;
 use whist_types::{Epoch, Now};
 
 use super::{Effect, MixNode, Note};
@@ -40,6 +41,8 @@ where
         for event in self.keys.refresh(now.wall, &mut self.rng) {
             self.note(Note::Key(event));
         }
+        // Keys that will be erased came of it.
+        forget_past(&mut self.rng);
         self.views = epochs::rulings(&self.follower, now.wall)
             .into_iter()
             .filter_map(|(epoch, consensus)| Some((epoch, View::of(&consensus, &self.id)?)))
@@ -115,4 +118,63 @@ fn pool_max(packets_per_s: u32, mean: Duration) -> usize {
     usize::try_from(whole)
         .unwrap_or(usize::MAX)
         .max(limits::POOL_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_core::Rng as _;
+    use whist_link::{Input, Role as _};
+    use whist_netdoc::testing::Authorities;
+    use whist_netdoc::{Follower, Parameters};
+    use whist_packet::keyring::MemoryKeyStore;
+    use whist_types::{Family, Instant, Secret, Wall};
+
+    use super::*;
+    use crate::{MixConfig, region_bytes};
+
+    const TAGS: u64 = 50_000;
+
+    #[test]
+    fn the_generator_that_is_left_does_not_give_the_keys_of_epochs() {
+        let authorities = Authorities::new(7, 4, Parameters::default(), Wall::from_millis(0));
+        let schedule = *authorities.trusted().schedule();
+        let at = |epoch| Now {
+            instant: Instant::ZERO
+                .after(schedule.start(epoch).since(schedule.start(Epoch::new(1)))),
+            wall: schedule.start(epoch).after(schedule.length() / 2),
+        };
+        let first = Epoch::new(500);
+        let config = MixConfig {
+            identity: Secret::new([1; 32]),
+            link: Secret::new([2; 32]),
+            address: "mix:1".to_owned(),
+            family: Family::from_bytes([3; 32]),
+            packets_per_s: 10,
+            table_tags: TAGS,
+        };
+        let mut node = MixNode::new(
+            config,
+            Follower::new(authorities.trusted()),
+            [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
+            MemoryKeyStore::default(),
+            &Secret::new([4; 32]),
+            at(first),
+        )
+        .unwrap();
+        // One more key is drawn on the way.
+        for epoch in [first, first.next()] {
+            node.handle(at(epoch), Input::Timeout);
+        }
+        node.rng.set_word_pos(0);
+        let mut past = vec![0; 1 << 16];
+        node.rng.fill_bytes(&mut past);
+        let (_, mut store) = node.into_parts();
+        let epochs = store.epochs().unwrap();
+        assert!(epochs.len() >= 4, "{epochs:?}");
+        for epoch in epochs {
+            let key = store.load(epoch).unwrap().unwrap();
+            let drawn = past.windows(32).any(|bytes| bytes == key.expose());
+            assert!(!drawn, "the key of epoch {epoch}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key as AeadKey, XChaCha20Poly1305, XNonce};
 use rand_core::Rng as _;
-use whist_timing::Rng;
+use whist_timing::{Rng, forget_past};
 use whist_types::Secret;
 
 use super::{Day, Key, Owner, StoreFault, Table};
@@ -47,7 +47,10 @@ impl Sealer {
     }
 
     pub(super) fn fresh_key(&mut self) -> Secret<32> {
-        Secret::random(&mut self.rng)
+        let key = Secret::random(&mut self.rng);
+        // Or this generator would give every destroyed day's key again.
+        forget_past(&mut self.rng);
+        key
     }
 
     pub(super) fn insert(&mut self, day: Day, key: &Secret<32>) {
@@ -167,6 +170,18 @@ mod tests {
         );
         sealer.remove(key.day);
         assert_eq!(sealer.open(key.day, &name, &sealed), Err(StoreFault::NoKey));
+    }
+
+    #[test]
+    fn the_generator_that_is_left_does_not_give_the_keys_of_days() {
+        let mut sealer = sealer();
+        let keys = [(); 3].map(|()| sealer.fresh_key());
+        sealer.rng.set_word_pos(0);
+        let mut past = vec![0; 1 << 12];
+        sealer.rng.fill_bytes(&mut past);
+        for key in keys {
+            assert!(!past.windows(32).any(|bytes| bytes == key.expose()));
+        }
     }
 
     #[test]
