@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     guests: BTreeMap<LinkId, Guest>,
     by_address: HashMap<SessionAddress, LinkId>,
     timers: BTreeSet<(Instant, LinkId)>,
+    /// Replies that wait for slots, of all sessions.
+    queued: usize,
 }
 
 impl Entry {
@@ -71,7 +73,9 @@ impl Entry {
         };
         self.timers.remove(&(guest.due, link));
         self.by_address.remove(&guest.session.address);
-        guest.session.queued()
+        let lost = guest.session.queued();
+        self.queued = self.queued.saturating_sub(lost);
+        lost
     }
 
     /// Works on a session, and plans its next time anew.
@@ -81,7 +85,9 @@ impl Entry {
         work: impl FnOnce(&mut Session) -> T,
     ) -> Option<T> {
         let guest = self.guests.get_mut(&link)?;
+        let before = guest.session.queued();
         let value = work(&mut guest.session);
+        self.queued = self.queued.saturating_sub(before) + guest.session.queued();
         let due = guest.session.next_due();
         if due != guest.due {
             self.timers.remove(&(guest.due, link));
@@ -169,11 +175,16 @@ impl Entry {
     }
 
     /// Replies that wait for a slot.
-    pub(crate) fn queued(&self) -> usize {
-        self.guests
-            .values()
-            .map(|guest| guest.session.queued())
-            .sum()
+    pub(crate) const fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Forgets all of them; how many there were.
+    pub(crate) fn clear_replies(&mut self) -> usize {
+        for guest in self.guests.values_mut() {
+            guest.session.clear_replies();
+        }
+        std::mem::take(&mut self.queued)
     }
 
     /// When something is due next.

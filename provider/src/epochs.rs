@@ -52,28 +52,29 @@ where
             .into_iter()
             .filter_map(|(epoch, consensus)| Some((epoch, View::of(&consensus, &self.id)?)))
             .collect();
-        let new_epoch = self.epoch != Some(current);
         self.epoch = Some(current);
         let neighbours = self.views.values().map(|view| &view.neighbours);
         // The other half of what it takes comes from clients.
         let line_rate = f64::from(self.config.packets_per_s) / 2.0;
         self.peers.links.set(now.instant, neighbours, line_rate);
-        self.refresh_sessions(now, new_epoch);
+        self.refresh_sessions(now, current);
         self.turn_calendar(now, current);
         self.describe(current);
         self.boundary = epochs::next_boundary(&self.schedule, now);
     }
 
-    fn refresh_sessions(&mut self, now: Now, new_epoch: bool) {
+    fn refresh_sessions(&mut self, now: Now, current: Epoch) {
         let Some(view) = self.current_view().cloned() else {
             return;
         };
+        // Not by the change of the epoch: the consensus may come after it.
+        let unscheduled = self.scheduled.replace(current) != Some(current);
         for link in self.entry.links() {
             self.entry.with(link, |session| {
                 let pace = view.pace(session.profile);
                 session.set_pace(pace);
             });
-            if new_epoch {
+            if unscheduled {
                 self.schedule_document(now, link);
             }
         }

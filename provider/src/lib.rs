@@ -7,6 +7,7 @@
 mod answers;
 pub mod config;
 pub mod desk;
+mod documents;
 mod drops;
 mod entry;
 mod epochs;

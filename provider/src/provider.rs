@@ -7,13 +7,14 @@ use std::time::Duration;
 use rand_core::SeedableRng as _;
 use whist_link::{Frame, Input, LinkId, Output, Remote, Role};
 use whist_netdoc::{Follower, IdentitySecret, LinkSecret};
-use whist_node::{Bucket, EpochKeys, KeyEvent, Peers};
+use whist_node::{Bucket, EpochKeys, KeyEvent, Peers, StartError};
 use whist_packet::{KeyStore, Packet};
-use whist_timing::{Pool, Rng};
+use whist_timing::{Pool, Rng, forget_past};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
 
 use crate::answers::Answers;
 use crate::desk::{Desk, Rules};
+use crate::documents::Documents;
 use crate::entry::Entry;
 use crate::stats::{Counters, Drop, Stats};
 use crate::store::Store;
@@ -120,7 +121,10 @@ pub struct Provider<S, M, K> {
     pub(crate) counters: Counters,
     pub(crate) faults_told: u64,
     pub(crate) epoch: Option<Epoch>,
+    /// The epoch for which the times of sessions' documents are drawn.
+    pub(crate) scheduled: Option<Epoch>,
     pub(crate) streams: u32,
+    pub(crate) shared: Documents,
     /// For whatever the wire can show: nothing that depends on traffic draws from it.
     pub(crate) rng: Rng,
     /// For the padding of replies.
@@ -161,7 +165,11 @@ where
         let mut rng = Rng::from_seed(derive("whist 2026 provider rng v1"));
         let identity = IdentitySecret::from_seed(&config.identity);
         let (rate, tags) = (config.packets_per_s, config.table_tags);
-        let keys = EpochKeys::new(regions, keys, schedule, rate, tags, now)?;
+        let mut keys = EpochKeys::new(regions, keys, schedule, rate, tags, now)?;
+        // A store that cannot keep a key ends the start, not an epoch later.
+        keys.make_ahead(now.wall, &mut rng)
+            .map_err(StartError::from)?;
+        forget_past(&mut rng);
         let rules = Rules::new(&whist_netdoc::Parameters::default(), config.store_rows);
         let desk = Desk::new(store, rules, &mut rng)?;
         let peers = Peers::new(follower.trusted());
@@ -180,7 +188,9 @@ where
             counters: Counters::default(),
             faults_told: 0,
             epoch: None,
+            scheduled: None,
             streams: 0,
+            shared: Documents::default(),
             rng,
             padding: Rng::from_seed(derive("whist 2026 provider padding v1")),
             documents: Secret::new(derive("whist 2026 provider documents v1")),
@@ -245,9 +255,14 @@ where
     }
 
     /// The longest delay under any key that is accepted.
-    pub(crate) fn delay_cap(&self) -> Duration {
-        let caps = self.views.values().map(View::delay_cap);
-        caps.max().unwrap_or(Duration::ZERO)
+    pub(crate) fn delay_cap(&self, now: Now) -> Duration {
+        let (likelier, other) = self.schedule.accepted(now.wall);
+        [Some(likelier), other]
+            .into_iter()
+            .filter_map(|epoch| self.views.get(&epoch?))
+            .map(View::delay_cap)
+            .max()
+            .unwrap_or(Duration::ZERO)
     }
 
     fn up(&mut self, now: Now, link: LinkId, remote: Remote) {
@@ -320,7 +335,7 @@ where
             Command::Drain => {
                 if self.draining.is_none() {
                     let hold = limits::DRAIN_HOLD;
-                    self.draining = Some(now.instant.after(self.delay_cap()).after(hold));
+                    self.draining = Some(now.instant.after(self.delay_cap(now)).after(hold));
                     self.note(Note::Draining);
                 }
             }
@@ -335,13 +350,15 @@ where
         let Some(until) = self.draining.filter(|_| !self.drained) else {
             return;
         };
-        let empty = self.pool.is_empty() && self.answers.len() == 0;
+        let empty = self.pool.is_empty() && self.answers.len() == 0 && self.entry.queued() == 0;
         if !empty && now.instant < until {
             return;
         }
-        let left = self.pool.clear() + self.answers.clear();
+        let left = self.pool.clear() + self.answers.clear() + self.entry.clear_replies();
         self.counters.drop_many(Drop::Draining, left);
         self.drained = true;
+        // Frames first: the shell may end at the effect.
+        self.collect(now);
         self.effect(Effect::Drained);
     }
 

@@ -1,9 +1,10 @@
 //! A client's session: the uplink's bucket, the downlink's clock, and the account between them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use whist_link::{Frame, Reply};
+use whist_link::{Frame, Part, Reply};
 use whist_types::{ConsensusHash, Instant, SessionAddress};
 
 use crate::limits;
@@ -79,6 +80,29 @@ impl Slots {
     }
 }
 
+/// A document under way: its parts are shared with all sessions that are sent it.
+#[derive(Debug)]
+struct Document {
+    stream: u32,
+    parts: Arc<[Part]>,
+    /// Frames that went out.
+    sent: usize,
+    /// Frames in all: beyond the parts, dummies.
+    frames: usize,
+}
+
+impl Document {
+    fn next(&mut self) -> Frame {
+        let part = self.parts.get(self.sent);
+        self.sent = self.sent.saturating_add(1);
+        part.map_or(Frame::Dummy, |part| {
+            let mut part = Box::new(part.clone());
+            part.stream = self.stream;
+            Frame::DocChunk(part)
+        })
+    }
+}
+
 /// One client that is connected.
 ///
 /// Two clocks run from its `HELLO`: the slots, each of which carries a reply or a dummy, and the
@@ -99,7 +123,7 @@ pub struct Session {
     replies: VecDeque<Reply>,
     /// Packets accepted less replies queued. Never below zero.
     credit: u64,
-    docs: VecDeque<Frame>,
+    docs: VecDeque<Document>,
     docs_next: Instant,
     doc_due: Option<Instant>,
 }
@@ -185,18 +209,24 @@ impl Session {
         self.replies.len()
     }
 
+    /// Forgets the replies that wait.
+    pub fn clear_replies(&mut self) {
+        self.replies.clear();
+    }
+
     /// Queues a document, padded with dummies to a multiple of `limits::DOC_FRAMES_MULTIPLE`
     /// frames; one that comes while another is under way follows it.
-    pub fn queue_document(&mut self, now: Instant, parts: impl IntoIterator<Item = Frame>) {
+    pub fn queue_document(&mut self, now: Instant, stream: u32, parts: Arc<[Part]>) {
         if self.docs.is_empty() {
             self.docs_next = now;
         }
-        let before = self.docs.len();
-        self.docs.extend(parts);
-        let added = self.docs.len().saturating_sub(before).max(1);
-        let padded = added.next_multiple_of(limits::DOC_FRAMES_MULTIPLE);
-        let end = before.saturating_add(padded);
-        self.docs.resize(end, Frame::Dummy);
+        let frames = parts.len().max(1);
+        self.docs.push_back(Document {
+            stream,
+            parts,
+            sent: 0,
+            frames: frames.next_multiple_of(limits::DOC_FRAMES_MULTIPLE),
+        });
     }
 
     /// Names the time of this epoch's document.
@@ -228,7 +258,11 @@ impl Session {
         if self.docs_next > now {
             return None;
         }
-        let frame = self.docs.pop_front()?;
+        let document = self.docs.front_mut()?;
+        let frame = document.next();
+        if document.sent >= document.frames {
+            self.docs.pop_front();
+        }
         let mut clock = Slots {
             step: self.pace.doc,
             next: self.docs_next,
@@ -366,8 +400,8 @@ mod tests {
     #[test]
     fn documents_come_in_multiples_of_sixteen_frames_at_eight_a_second() {
         let mut session = session();
-        session.queue_document(ms(100), vec![Frame::Dummy; 17]);
-        session.queue_document(ms(100), None);
+        session.queue_document(ms(100), 1, whist_link::split(0, &[7; 17 * 2_396]).into());
+        session.queue_document(ms(100), 2, Arc::from([]));
         let times: Vec<u64> = (0..20_000)
             .filter(|t| session.take_document_frame(ms(*t)).is_some())
             .collect();

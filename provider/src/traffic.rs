@@ -1,9 +1,10 @@
 //! Frames: what comes from clients and mixes, and what leaves for them.
 
 use std::ops::DerefMut;
+use std::sync::Arc;
 use std::time::Duration;
 
-use whist_link::{Frame, Hello, LinkId, Part, Reply, split_padded};
+use whist_link::{Frame, Hello, LinkId, Reply};
 use whist_node::Control;
 use whist_packet::request::encode_reply;
 use whist_packet::{Destination, DropReason, FinalPayload, KeyStore, Packet, Unwrapped};
@@ -13,7 +14,6 @@ use crate::answers::Due;
 use crate::desk::Moment;
 use crate::entry::Undelivered;
 use crate::exit::Exit;
-use crate::limits;
 use crate::provider::{Held, Provider};
 use crate::session::{Session, Unqueued};
 use crate::stats::Drop;
@@ -149,7 +149,7 @@ where
     }
 
     fn open(&mut self, now: Now, packet: Packet) -> Result<(whist_types::Epoch, Unwrapped), Drop> {
-        let cap = self.delay_cap();
+        let cap = self.delay_cap(now);
         self.keys.open(packet, now.wall, cap).map_err(Drop::Packet)
     }
 
@@ -256,12 +256,11 @@ where
             return;
         };
         let hash = served.hash();
+        let shared = &mut self.shared;
         self.entry.with(link, |session| {
             let bundle = follower.bundle_for(session.held(), now.wall);
-            let multiple = u16::try_from(limits::DOC_FRAMES_MULTIPLE).unwrap_or(1);
-            let parts = bundle.map(|b| split_padded(stream, &b, multiple));
-            let frame = |part: Part| Frame::DocChunk(Box::new(part));
-            session.queue_document(now.instant, parts.into_iter().flatten().map(frame));
+            let parts = bundle.map_or_else(|| Arc::from([]), |bundle| shared.parts(&bundle));
+            session.queue_document(now.instant, stream, parts);
             session.holds(hash);
         });
     }

@@ -314,6 +314,28 @@ fn a_drain_sends_what_is_held_and_then_says_so() {
 }
 
 #[test]
+fn a_drain_waits_for_the_replies_of_sessions_and_counts_those_that_are_left() {
+    let mut rig = Rig::new();
+    let client = rig.client(1, 1);
+    let last = rig.mix_link(2);
+    for _ in 0..20 {
+        let packet = rig.through_us(Duration::ZERO);
+        rig.frame(client, packet);
+        let frame = reply(&mut rig, 1);
+        rig.frame(last, frame);
+    }
+    let waiting = rig.stats().held_replies;
+    rig.input(Input::Command(whist_provider::Command::Drain));
+    assert!(!rig.drained, "replies wait");
+    rig.wait(Duration::from_secs(600));
+    assert!(rig.drained);
+    let stats = rig.stats();
+    assert_eq!((waiting, stats.held_replies), (20, 0));
+    assert!(stats.delivered > 0, "the first slots of the drain");
+    assert_eq!(stats.delivered + rig.dropped("draining"), 20);
+}
+
+#[test]
 fn a_packet_seen_before_a_kill_is_dropped_after_it() {
     let mut rig = Rig::new();
     let client = rig.client(1, 1);

@@ -250,7 +250,11 @@ impl Rig {
                     self.dialed.insert(target.key, link);
                     owed.push((link, target.key));
                 }
-                Output::Send { link, frame } => self.note(link, frame),
+                Output::Send { link, frame } => {
+                    let late = self.drained && matches!(frame, Frame::Packet(_));
+                    assert!(!late, "the shell may have ended at the effect");
+                    self.note(link, frame);
+                }
                 Output::Close { link } => self.closed.push(link),
                 Output::Effect(Effect::Sync { ticket }) => {
                     let at = self.now.instant.after(self.sync);
