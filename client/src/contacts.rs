@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use whist_ratchet::{Invitation, InvitationKey, PersonKey, Session};
-use whist_types::{ItemHash, MailboxAddress, NodeId};
+use whist_types::{ItemHash, MailboxAddress, NodeId, Wall};
 
-use crate::conversation::Incoming;
+use crate::conversation::{Incoming, Loss};
 use crate::ids::{ContactId, InvitationId, MessageId, PendingId};
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, TEXTS_AHEAD_MAX};
 use crate::rows::{Rows, Table};
 
 /// A contact without its ratchet.
@@ -24,12 +24,51 @@ pub(crate) struct ContactRow {
     pub(crate) own_address: MailboxAddress,
     /// Number of the next text to it.
     pub(crate) next_out: u64,
+    /// Texts to it that can still come, oldest first, and those given up among them.
+    pub(crate) coming: Vec<Coming>,
+    /// Numbers of texts from it, ahead of the next, that it gave up.
+    pub(crate) lost_in: Vec<u64>,
     /// Number of the next text from it.
     pub(crate) next_in: u64,
     /// The invitation was used twice.
     pub(crate) not_safe: bool,
     /// The invitation of ours by which it came, and the first item, to notice a second use.
     pub(crate) came_by: Option<([u8; 32], ItemHash)>,
+}
+
+/// A sent text, until it and all before it have come or are given up.
+#[derive(Clone, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Coming {
+    pub(crate) sequence: u64,
+    pub(crate) message: MessageId,
+    /// When the contact's provider forgets it, once it is stored there.
+    pub(crate) until_ms: Option<u64>,
+    pub(crate) lost: bool,
+}
+
+impl ContactRow {
+    /// What to tell the contact with the text of this number: what is given up before it.
+    pub(crate) fn loss(&mut self, now: Wall, sequence: u64) -> Loss {
+        for coming in &mut self.coming {
+            coming.lost |= coming.until_ms.is_some_and(|ms| ms <= now.as_millis());
+        }
+        // The contact keeps no more than so many ahead.
+        let span = TEXTS_AHEAD_MAX.saturating_sub(1);
+        let least = self.next_out.saturating_sub(span);
+        self.coming.retain(|c| c.sequence >= least);
+        let live = self.coming.iter().position(|c| !c.lost);
+        self.coming.drain(..live.unwrap_or(self.coming.len()));
+        let floor = self.coming.first().map_or(self.next_out, |c| c.sequence);
+        let lost = self.coming.iter().filter(|c| c.lost).map(|c| c.sequence);
+        Loss::before(sequence, floor, lost)
+    }
+
+    /// Whether the oldest text that is not stored yet is as far behind as the contact waits.
+    pub(crate) fn is_ahead(&self) -> bool {
+        let waits = |c: &&Coming| c.until_ms.is_none() && !c.lost;
+        let oldest = self.coming.iter().find(waits);
+        oldest.is_some_and(|c| self.next_out.saturating_sub(c.sequence) >= TEXTS_AHEAD_MAX)
+    }
 }
 
 /// A contact.
@@ -40,8 +79,8 @@ pub(crate) struct Contact {
 }
 
 impl Contact {
-    pub(crate) const fn new(row: ContactRow, session: Session) -> Self {
-        let incoming = Incoming::from(row.next_in);
+    pub(crate) fn new(row: ContactRow, session: Session) -> Self {
+        let incoming = Incoming::from(row.next_in, &row.lost_in);
         Self {
             row,
             session,

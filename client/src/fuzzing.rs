@@ -30,7 +30,7 @@ pub fn line(data: &[u8]) {
 /// Bodies of items, each with a length byte before it, from one contact: what is read has one form,
 /// and what is kept stays bounded.
 pub fn bodies(data: &[u8]) {
-    let mut incoming = Incoming::from(1);
+    let mut incoming = Incoming::from(1, &[]);
     let mut rest = data;
     while let Some((&length, tail)) = rest.split_first() {
         let length = usize::from(length).min(tail.len());
@@ -40,7 +40,11 @@ pub fn bodies(data: &[u8]) {
             assert_eq!(read.encode(), body);
             if let Body::Piece(piece) = read {
                 let before = incoming.next();
+                let (sequence, loss) = (piece.sequence, piece.loss);
+                incoming.lift(sequence, loss);
                 incoming.take(piece);
+                incoming.lift(sequence, loss);
+                assert!(incoming.lost().len() <= 512);
                 assert!(incoming.next() >= before);
             }
         }

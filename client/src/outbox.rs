@@ -59,6 +59,13 @@ pub enum Job {
         /// Which chunk.
         chunk: u32,
     },
+    /// Put an item that says that texts were given up into a contact's mailbox.
+    Notice {
+        /// The contact's address there.
+        address: MailboxAddress,
+        /// The sealed item.
+        item: Vec<u8>,
+    },
 }
 
 /// A request of the outbox.

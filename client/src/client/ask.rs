@@ -8,8 +8,8 @@ use whist_types::Now;
 
 use crate::api::{Answer, MessageState, Text, seconds_up};
 use crate::client::{Client, InboxRow, Waiter, Wish};
-use crate::contacts::{MessageRow, PendingRow};
-use crate::conversation::{Body, pieces};
+use crate::contacts::{Coming, MessageRow, PendingRow};
+use crate::conversation::{Body, Loss, pieces};
 use crate::ids::{ArrivalId, ContactId, MessageId};
 use crate::limits::{
     CONTACTS_MAX, HANDED_MAX, MESSAGES_MAX, RECEIVE_MAX, TEXT_BYTES_MAX, WAIT_MAX, WAITERS_MAX,
@@ -213,7 +213,13 @@ impl Client {
         let Some(contact) = self.people.contacts.get_mut(&id) else {
             return Err(RpcError::new(UNKNOWN_CONTACT, "unknown contact"));
         };
-        let pieces = pieces(contact.row.next_out, text);
+        if contact.row.is_ahead() {
+            let why = "too many texts to this contact wait for an earlier one";
+            return Err(RpcError::new(OTHER, why));
+        }
+        let sequence = contact.row.next_out;
+        let loss = contact.row.loss(now.wall, sequence);
+        let pieces = pieces(sequence, loss, text);
         if pieces.len() > self.outbox.room() {
             return Err(RpcError::new(OTHER, "the outbox is full"));
         }
@@ -232,8 +238,16 @@ impl Client {
         }
         contact.row.next_out = contact.row.next_out.saturating_add(1);
         let (exit, address) = (contact.row.provider, contact.row.address);
-        self.save_contact(id);
         let message = self.people.next_message();
+        if let Some(contact) = self.people.contacts.get_mut(&id) {
+            contact.row.coming.push(Coming {
+                sequence,
+                message,
+                until_ms: None,
+                lost: false,
+            });
+        }
+        self.save_contact(id);
         let count = u16::try_from(items.len()).unwrap_or(u16::MAX);
         let row = MessageRow {
             contact: id,
@@ -243,7 +257,7 @@ impl Client {
         };
         self.save(Table::Message, message.key(), &row);
         self.people.messages.insert(message, row);
-        self.trim_messages();
+        self.trim_messages(now);
         for item in items {
             let job = Job::Put {
                 address,
@@ -256,11 +270,67 @@ impl Client {
         Ok(message)
     }
 
-    fn trim_messages(&mut self) {
+    /// Texts whose state is no longer kept count as stored.
+    fn trim_messages(&mut self, now: Now) {
         while self.people.messages.len() > MESSAGES_MAX {
-            if let Some((old, _)) = self.people.messages.pop_first() {
+            if let Some((old, row)) = self.people.messages.pop_first() {
+                self.text_stored(now, row.contact, old);
                 self.batch.delete(Table::Message, old.key());
             }
+        }
+    }
+
+    /// A text is on the disk of the contact's provider, which forgets it when its time is over.
+    pub(super) fn text_stored(&mut self, now: Now, id: ContactId, message: MessageId) {
+        let until = now.wall.after(self.parameters().item_ttl()).as_millis();
+        let Some(contact) = self.people.contacts.get_mut(&id) else {
+            return;
+        };
+        let found = contact.row.coming.iter_mut().find(|c| c.message == message);
+        if let Some(coming) = found.filter(|c| c.until_ms.is_none()) {
+            coming.until_ms = Some(until);
+            self.save_contact(id);
+        }
+    }
+
+    /// A text never comes. The contact is told by the next one, or at once when later texts are
+    /// under way already: they wait there for this one.
+    pub(super) fn text_given_up(&mut self, now: Now, id: ContactId, message: MessageId) {
+        let consensus = self.follower.hash();
+        let room = self.outbox.room() > 0;
+        let Some(contact) = self.people.contacts.get_mut(&id) else {
+            return;
+        };
+        let coming = &mut contact.row.coming;
+        let found = coming.iter_mut().find(|c| c.message == message);
+        let Some(gone) = found.filter(|c| !c.lost) else {
+            return;
+        };
+        gone.lost = true;
+        let first = gone.sequence;
+        // The last one that is known of, as far as the notice reaches.
+        let last = contact.row.next_out.saturating_sub(1);
+        let sequence = last.min(first.saturating_add(Loss::SPAN));
+        let mut job = None;
+        if room && last > first {
+            let loss = contact.row.loss(now.wall, sequence);
+            let plaintext = whist_ratchet::Plaintext {
+                device: 0,
+                consensus,
+                body: Body::Notice { sequence, loss }.encode(),
+            };
+            if let Ok(item) = contact.session.seal(&plaintext, &mut self.rng) {
+                job = Some(Job::Notice {
+                    address: contact.row.address,
+                    item: item.as_bytes().to_vec(),
+                });
+            }
+        }
+        let exit = contact.row.provider;
+        self.save_contact(id);
+        if let Some(job) = job {
+            // There is room.
+            let _ = self.push(now, exit, job, Duration::ZERO);
         }
     }
 

@@ -7,7 +7,7 @@ use whist_types::{MailboxAddress, NodeId, Now};
 use crate::api::Event;
 use crate::client::{After, Client, InboxRow};
 use crate::contacts::{Contact, ContactRow, InvitationRow};
-use crate::conversation::{Body, Piece, Taken};
+use crate::conversation::{Body, Loss, Piece, Taken, Whole};
 use crate::ids::{ArrivalId, ContactId, InvitationId};
 use crate::limits::EARLY_ITEMS_MAX;
 use crate::mailbox::{Use, is_decoy};
@@ -66,7 +66,15 @@ impl Client {
             self.heard_of(now, plaintext.consensus, provider);
         }
         match Body::decode(&plaintext.body) {
-            Some(Body::Piece(piece)) => self.piece(now, id, piece),
+            Some(Body::Piece(piece)) => {
+                let (sequence, loss) = (piece.sequence, piece.loss);
+                // Before, so that it is not too far ahead of what is given up; and after, since
+                // what is given up may follow on it.
+                self.lift(now, id, sequence, loss);
+                self.piece(now, id, piece);
+                self.lift(now, id, sequence, loss);
+            }
+            Some(Body::Notice { sequence, loss }) => self.lift(now, id, sequence, loss),
             // A greeting belongs into a first item; what is unknown is of a later version.
             Some(Body::Greeting { .. }) | None => {}
         }
@@ -86,16 +94,34 @@ impl Client {
         let stored = Body::Piece(piece.clone()).encode();
         match contact.incoming.take(piece) {
             Taken::Kept => self.batch.put(Table::Fragment, key, stored),
-            Taken::Complete(texts) => {
-                for whole in texts {
-                    for index in 0..whole.count {
-                        let key = fragment_key(id, whole.sequence, index);
-                        self.batch.delete(Table::Fragment, key);
-                    }
-                    self.arrived(now, id, whole.text);
-                }
-            }
+            Taken::Complete(texts) => self.whole(now, id, texts),
             Taken::Duplicate | Taken::Refused => self.unreadable(),
+        }
+    }
+
+    /// The contact gave up texts before this one: later ones wait for them no longer.
+    fn lift(&mut self, now: Now, id: ContactId, sequence: u64, loss: Loss) {
+        let Some(contact) = self.people.contacts.get_mut(&id) else {
+            return;
+        };
+        let lifted = contact.incoming.lift(sequence, loss);
+        for (sequence, count) in lifted.gone {
+            self.forget_pieces(id, sequence, count);
+        }
+        self.whole(now, id, lifted.whole);
+    }
+
+    fn whole(&mut self, now: Now, id: ContactId, texts: Vec<Whole>) {
+        for whole in texts {
+            self.forget_pieces(id, whole.sequence, whole.count);
+            self.arrived(now, id, whole.text);
+        }
+    }
+
+    fn forget_pieces(&mut self, id: ContactId, sequence: u64, count: u16) {
+        for index in 0..count {
+            let key = fragment_key(id, sequence, index);
+            self.batch.delete(Table::Fragment, key);
         }
     }
 
@@ -181,6 +207,8 @@ impl Client {
             address,
             own_address: invitation.address,
             next_out: 1,
+            coming: Vec::new(),
+            lost_in: Vec::new(),
             next_in: 1,
             not_safe: invitation.given.is_none(),
             came_by: Some((invitation.key, item.hash())),

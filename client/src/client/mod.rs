@@ -278,6 +278,7 @@ impl Client {
     fn save_contact(&mut self, id: ContactId) {
         if let Some(contact) = self.people.contacts.get_mut(&id) {
             contact.row.next_in = contact.incoming.next();
+            contact.row.lost_in = contact.incoming.lost();
             let session = contact.session.to_bytes().to_vec();
             let row = borsh::to_vec(&contact.row).unwrap_or_default();
             self.batch.put(Table::Contact, id.key(), row);

@@ -68,7 +68,8 @@ impl Client {
             return;
         };
         match (job, body) {
-            (Job::Put { message, .. }, ReplyBody::Stored) => self.on_stored(message),
+            (Job::Put { message, .. }, ReplyBody::Stored) => self.on_stored(now, message),
+            (Job::Notice { .. }, ReplyBody::Stored) => {}
             (Job::Create, ReplyBody::Created { .. } | ReplyBody::Ok) => {
                 if let Some(mailbox) = &mut self.mailbox {
                     mailbox.created();
@@ -104,7 +105,7 @@ impl Client {
         self.save_request(now, id);
     }
 
-    fn on_stored(&mut self, message: Option<MessageId>) {
+    fn on_stored(&mut self, now: Now, message: Option<MessageId>) {
         let Some(id) = message else {
             return;
         };
@@ -118,6 +119,7 @@ impl Client {
         let row = row.clone();
         self.save(Table::Message, id.key(), &row);
         if row.state == MessageState::Stored {
+            self.text_stored(now, row.contact, id);
             self.show(Event::State {
                 message: id,
                 state: row.state,
@@ -178,6 +180,8 @@ impl Client {
             address: bundle.address(),
             own_address: own,
             next_out: 1,
+            coming: Vec::new(),
+            lost_in: Vec::new(),
             next_in: 1,
             not_safe: false,
             came_by: None,
@@ -236,11 +240,11 @@ impl Client {
     pub(super) fn give_up(&mut self, now: Now) {
         for entry in self.outbox.given_up(now.instant) {
             self.save_request(now, entry.id);
-            self.given_up(entry);
+            self.given_up(now, entry);
         }
     }
 
-    fn given_up(&mut self, entry: Entry) {
+    pub(super) fn given_up(&mut self, now: Now, entry: Entry) {
         match entry.job {
             Job::Put {
                 message: Some(id), ..
@@ -249,6 +253,7 @@ impl Client {
                     row.state = MessageState::Failed;
                     let row = row.clone();
                     self.save(Table::Message, id.key(), &row);
+                    self.text_given_up(now, row.contact, id);
                     self.show(Event::State {
                         message: id,
                         state: MessageState::Failed,
@@ -260,6 +265,8 @@ impl Client {
             }
             // The rumour stays until its epoch is over: one an epoch.
             Job::Doc { .. } => {}
+            // The next text says the same.
+            Job::Notice { .. } => {}
             Job::Put {
                 address,
                 message: None,

@@ -125,7 +125,7 @@ impl Client {
             .is_some_and(|node| node.role.kind() == Kind::Provider);
         listed
             && match &entry.job {
-                Job::Put { .. } | Job::Doc { .. } => true,
+                Job::Put { .. } | Job::Notice { .. } | Job::Doc { .. } => true,
                 Job::Create | Job::Add { .. } | Job::Revoke { .. } => self.mailbox.is_some(),
                 Job::Publish { invitation } => self.people.invitations.contains_key(invitation),
                 Job::Fetch { pending } => self.people.pending.contains_key(pending),
@@ -252,7 +252,7 @@ impl Client {
         self.rng.fill_bytes(&mut proof);
         let mailbox = self.mailbox.as_ref();
         match job {
-            Job::Put { address, item, .. } => Some(Request::Put {
+            Job::Put { address, item, .. } | Job::Notice { address, item } => Some(Request::Put {
                 address: *address,
                 item: Box::<[u8]>::from(item.as_slice()).try_into().ok()?,
             }),
@@ -293,7 +293,7 @@ impl Client {
                 put: self
                     .outbox
                     .entry(id)
-                    .is_some_and(|e| matches!(e.job, Job::Put { .. })),
+                    .is_some_and(|e| matches!(e.job, Job::Put { .. } | Job::Notice { .. })),
             },
         };
         count(&mut self.stats.sent, purpose);

@@ -172,3 +172,29 @@ fn texts_of_an_answer_that_nobody_got_are_read_again_after_a_restart_too() {
     receive(&mut rig, bob, 3, 0);
     assert!(read(&rig, bob, 3).is_empty());
 }
+
+#[test]
+fn a_text_that_was_given_up_does_not_hold_back_later_ones() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    rig.send(alice, "bob", "one");
+    rig.until("one", |rig| rig.texts(bob).len() == 1);
+    rig.weather.silent = true;
+    rig.send(alice, "bob", "lost");
+    let now = rig.now;
+    let it = client(&mut rig, alice);
+    let lost = it.outbox.entries().last().unwrap().id;
+    let entry = it.outbox.answered(lost).unwrap();
+    rig.weather.silent = false;
+    rig.send(alice, "bob", "two");
+    rig.run(Duration::from_secs(60));
+    assert_eq!(rig.texts(bob).len(), 1, "two waits for the one before it");
+    rig.start(bob, 60);
+    // As if its repeats were over only now.
+    client(&mut rig, alice).given_up(now, entry);
+    rig.until("two", |rig| rig.texts(bob).len() == 2);
+    rig.start(bob, 61);
+    rig.send(alice, "bob", "three");
+    rig.until("three", |rig| rig.texts(bob).len() == 3);
+    let texts: Vec<_> = rig.texts(bob).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["one", "two", "three"]);
+}
