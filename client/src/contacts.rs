@@ -130,6 +130,8 @@ pub(crate) struct PendingRow {
     pub(crate) provider: NodeId,
     pub(crate) key: [u8; 32],
     pub(crate) token: [u8; 32],
+    /// What its drop held. A drop opens once, so this waits here for an address and for room.
+    pub(crate) blob: Option<Vec<u8>>,
 }
 
 impl PendingRow {

@@ -127,6 +127,13 @@ impl Mailbox {
         Some(spare.address)
     }
 
+    /// Whether there is an address that [`Self::allot`] would give.
+    pub fn has_free(&self) -> bool {
+        let created = self.created;
+        let free = |a: &Address| a.used_by == Use::Spare && (a.registered || !created);
+        self.addresses.iter().any(free)
+    }
+
     /// An invitation became a contact.
     pub fn hand_over(&mut self, address: &MailboxAddress, to: ContactId) {
         if let Some(found) = self.addresses.iter_mut().find(|a| a.address == *address) {

@@ -163,6 +163,7 @@ impl Client {
             provider: invitation.provider,
             key,
             token,
+            blob: None,
         };
         self.save(Table::Pending, pending.key(), &row);
         self.people.pending.insert(pending, row);

@@ -8,11 +8,11 @@ use whist_types::{ConsensusHash, MailboxAddress, NodeId, Now, SurbId};
 use crate::api::{Event, MessageState};
 use crate::client::send::count;
 use crate::client::{Client, Wish};
-use crate::contacts::{Contact, ContactRow};
+use crate::contacts::{Contact, ContactRow, PendingRow};
 use crate::conversation::Body;
 use crate::ids::{InvitationId, MessageId, PendingId, RequestId};
 use crate::limits::HEADER_CHUNKS_MAX;
-use crate::mailbox::Use;
+use crate::mailbox::{Mailbox, Use};
 use crate::outbox::{Entry, Job};
 use crate::rows::Table;
 use crate::rpc::RpcError;
@@ -84,7 +84,11 @@ impl Client {
             }
             (Job::Revoke { .. }, ReplyBody::Ok) => {}
             (Job::Publish { invitation }, ReplyBody::Ok) => self.on_published(invitation),
-            (Job::Fetch { pending }, ReplyBody::Blob(blob)) => self.on_blob(now, pending, &blob),
+            (Job::Fetch { pending }, ReplyBody::Blob(blob)) => {
+                // First, so that its place in a full outbox is the greeting's.
+                self.outbox.answered(id);
+                self.on_blob(now, pending, &blob);
+            }
             (Job::Fetch { pending }, ReplyBody::Opened) => {
                 self.fail_pending(pending, "somebody else has opened this invitation already");
             }
@@ -136,38 +140,60 @@ impl Client {
     }
 
     fn on_blob(&mut self, now: Now, id: PendingId, blob: &[u8; BLOB_BYTES]) {
-        let Some(key) = self
-            .people
-            .pending
-            .get(&id)
-            .map(crate::contacts::PendingRow::key)
-        else {
+        let Some(pending) = self.people.pending.get_mut(&id) else {
             return;
         };
-        match open_bundle(&key, blob) {
-            Ok(bundle) => self.greet(now, id, &bundle),
+        pending.blob = Some(blob.to_vec());
+        let row = pending.clone();
+        self.save(Table::Pending, id.key(), &row);
+        self.greet(now, id);
+    }
+
+    /// Greets those whose invitations are open and waited for an address or for room.
+    pub(super) fn greet_opened(&mut self, now: Now) {
+        let pending = self.people.pending.iter();
+        let opened: Vec<PendingId> = pending
+            .filter(|(_, row)| row.blob.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in opened {
+            self.greet(now, id);
+        }
+    }
+
+    /// Answers an opened invitation: a contact, and the first item to it. Without a free address
+    /// or room in the outbox it stays open; upkeep comes back to it.
+    fn greet(&mut self, now: Now, id: PendingId) {
+        if self.outbox.room() == 0 || !self.mailbox.as_ref().is_some_and(Mailbox::has_free) {
+            return;
+        }
+        let Some(pending) = self.people.pending.get(&id).cloned() else {
+            return;
+        };
+        let blob = pending.blob.as_deref().and_then(|b| b.try_into().ok());
+        let Some(blob) = blob else {
+            return;
+        };
+        match open_bundle(&pending.key(), blob) {
+            Ok(bundle) => self.greet_by(now, id, &pending, &bundle),
             Err(error) => self.fail_pending(id, &error.to_string()),
         }
     }
 
-    /// Answers an invitation: a contact, and the first item to it.
-    fn greet(&mut self, now: Now, id: PendingId, bundle: &Bundle) {
+    fn greet_by(&mut self, now: Now, id: PendingId, pending: &PendingRow, bundle: &Bundle) {
         let contact = self.people.next_contact();
-        let (own, provider) = match &mut self.mailbox {
-            Some(mailbox) => (mailbox.allot(Use::Contact(contact)), mailbox.provider()),
-            None => return,
+        let Some(mailbox) = &mut self.mailbox else {
+            return;
         };
-        let Some(own) = own else {
-            return self.fail_pending(id, "no address of the mailbox is free; add it again later");
+        let provider = mailbox.provider();
+        let Some(own) = mailbox.allot(Use::Contact(contact)) else {
+            return;
         };
         let greeting = Body::Greeting {
             provider,
             address: own,
         };
         let first = self.plaintext(&greeting);
-        let Some(pending) = self.people.pending.get(&id).cloned() else {
-            return;
-        };
         let identity = self.identity();
         let made = Session::initiate(&identity, bundle, &pending.key(), &first, &mut self.rng);
         let (session, item) = match made {
@@ -199,10 +225,10 @@ impl Client {
         self.batch.delete(Table::Pending, id.key());
         self.save_mailbox();
         self.save_contact(contact);
-        // A full outbox keeps the contact: the greeting is what gets lost, and its repeat too.
+        // There is room: that was asked first.
         let _ = self.push(now, exit, job, std::time::Duration::ZERO);
         self.show(Event::Added {
-            contact: pending.name,
+            contact: pending.name.clone(),
         });
     }
 

@@ -43,6 +43,7 @@ impl Client {
             self.stale = false;
             self.keep_guard(consensus);
             self.keep_mailbox(now, consensus);
+            self.greet_opened(now);
             self.keep_invitations(now, consensus);
             self.chase_rumour(now);
         } else if self.follower.newest().is_some() && !self.stale {

@@ -198,3 +198,63 @@ fn a_text_that_was_given_up_does_not_hold_back_later_ones() {
     let texts: Vec<_> = rig.texts(bob).into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, ["one", "two", "three"]);
 }
+
+/// Alice, and Bob, who has asked for her invitation to be opened.
+fn opening() -> (Rig, usize, usize) {
+    let mut rig = Rig::new(parameters());
+    let (alice, bob) = (rig.add_client(1), rig.add_client(2));
+    for side in [alice, bob] {
+        rig.until("quiet", |rig| {
+            let client = rig.sides[side].client.as_ref().unwrap();
+            client.status(rig.now).invitations_ready == 4 && client.outbox_len() == 0
+        });
+    }
+    let (name, wait_s) = ("bob".to_owned(), 0);
+    rig.ask(alice, 1, Call::Invite { name, wait_s });
+    rig.run(Duration::from_millis(10));
+    let Some(Ok(Answer::Invitation { invitation })) = rig.answer(alice, 1) else {
+        panic!()
+    };
+    let add = Call::Add {
+        name: "alice".into(),
+        invitation,
+        now: true,
+        wait_s: 0,
+    };
+    rig.ask(bob, 1, add);
+    (rig, alice, bob)
+}
+
+fn is_open(rig: &Rig, side: usize) -> bool {
+    let client = rig.sides[side].client.as_ref().unwrap();
+    client.people.pending.values().any(|p| p.blob.is_some())
+}
+
+fn contacts(rig: &Rig, side: usize) -> usize {
+    let client = rig.sides[side].client.as_ref().unwrap();
+    client.people.contacts.len()
+}
+
+#[test]
+fn an_opened_invitation_waits_for_a_free_address_and_outlives_a_restart() {
+    let (mut rig, alice, bob) = opening();
+    let mailbox = client(&mut rig, bob).mailbox.as_mut().unwrap();
+    let nobody = crate::mailbox::Use::Contact(crate::ids::ContactId::new(99));
+    while mailbox.allot(nobody).is_some() {}
+    rig.until("the drop's content", |rig| is_open(rig, bob));
+    rig.run(Duration::from_millis(10));
+    assert_eq!(contacts(&rig, bob), 0);
+    rig.start(bob, 70);
+    rig.until("both", |rig| contacts(rig, alice) + contacts(rig, bob) == 2);
+}
+
+#[test]
+fn a_greeting_is_not_lost_to_a_full_outbox() {
+    let (mut rig, alice, bob) = opening();
+    let (now, it) = (rig.now, client(&mut rig, bob));
+    let exit = it.mailbox.as_ref().unwrap().provider();
+    // Straight into the outbox: never durable, so they never leave.
+    let wait = Duration::from_secs(3_600);
+    while it.outbox.push(now, exit, Job::Create, wait).is_ok() {}
+    rig.until("both", |rig| contacts(rig, alice) + contacts(rig, bob) == 2);
+}
