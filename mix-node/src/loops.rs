@@ -102,6 +102,16 @@ impl Loops {
         }
     }
 
+    /// One was due and none could be made: it counts as sent, on no segment, and will not come
+    /// back. Silence would look like health.
+    pub(crate) fn unmade(&mut self, now: Instant, rng: &mut impl CryptoRng) {
+        if self.settled.is_some_and(|settled| settled <= now) {
+            let mut id = [0; SurbId::LEN];
+            rng.fill_bytes(&mut id);
+            self.test.sent(now, SurbId::from_bytes(id), Vec::new());
+        }
+    }
+
     /// Keeps what opens the loop when it is back.
     pub(crate) fn keep(&mut self, now: Instant, id: SurbId, secret: SurbSecret) {
         self.secrets.retain(|_, (until, _)| *until > now);

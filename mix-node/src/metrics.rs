@@ -21,6 +21,7 @@ pub(crate) struct Metrics {
     loop_loss: Gauge,
     loop_alarm: IntGauge,
     loop_alarms: IntCounter,
+    loops_unmade: IntCounter,
 }
 
 impl Metrics {
@@ -70,6 +71,10 @@ impl Metrics {
             loop_loss,
             loop_alarm: gauge("loop_alarm", "1 while loops are missing in a row")?,
             loop_alarms: counter("loop_alarms_total", "How often loops were missing in a row")?,
+            loops_unmade: counter(
+                "loops_unmade_total",
+                "Loops that were due and had no route by the consensus",
+            )?,
         })
     }
 
@@ -102,6 +107,7 @@ impl Metrics {
         self.loop_loss.set(stats.loop_loss.unwrap_or(-1.0));
         set(&self.loop_alarm, u64::from(stats.loop_alarm));
         raise(&self.loop_alarms, stats.loop_alarms);
+        raise(&self.loops_unmade, stats.loops_unmade);
     }
 }
 

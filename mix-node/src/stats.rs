@@ -86,6 +86,8 @@ pub struct Stats {
     pub held: u64,
     /// Own loops made.
     pub loops_sent: u64,
+    /// Own loops that were due and had no route.
+    pub loops_unmade: u64,
     /// Own loops that came back in time.
     pub loops_returned: u64,
     /// Share of the last loops that did not come back; `None` before the first fate is known.
@@ -123,6 +125,7 @@ pub(crate) struct Counters {
     pub(crate) sent: u64,
     pub(crate) mixed: u64,
     pub(crate) loops_sent: u64,
+    pub(crate) loops_unmade: u64,
     pub(crate) loops_returned: u64,
     dropped: BTreeMap<Drop, u64>,
 }

@@ -187,6 +187,7 @@ where
             mixed: self.counters.mixed,
             held: count(self.pool.len()),
             loops_sent: self.counters.loops_sent,
+            loops_unmade: self.counters.loops_unmade,
             loops_returned: self.counters.loops_returned,
             loop_loss: overall.loss(),
             loop_alarms: self.loops.alarms(),

@@ -98,10 +98,11 @@ where
         self.loops.advance(now.instant);
         while self.draining.is_none() && self.loops.tick(now.instant, &mut self.rng) {
             let epoch = self.schedule.epoch_at(now.wall);
-            let Some(consensus) = epochs::ruling(&self.follower, now.wall, epoch) else {
-                continue;
-            };
-            let Some(made) = Loop::make(&consensus, &self.id, now, &mut self.rng) else {
+            let made = epochs::ruling(&self.follower, now.wall, epoch)
+                .and_then(|consensus| Loop::make(&consensus, &self.id, now, &mut self.rng));
+            let Some(made) = made else {
+                self.counters.loops_unmade += 1;
+                self.loops.unmade(now.instant, &mut self.rng);
                 continue;
             };
             self.counters.loops_sent += 1;

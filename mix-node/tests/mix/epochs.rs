@@ -7,7 +7,7 @@ use crate::rig::{self, Rig, quiet};
 use whist_link::{Frame, Input};
 use whist_mix::{Effect, Note};
 use whist_netdoc::Parameters;
-use whist_types::Epoch;
+use whist_types::{Epoch, Layer};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -253,6 +253,24 @@ fn loops_that_stop_coming_back_raise_the_alarm() {
     assert!(rig.notes().contains(&Note::LoopAlarm));
     assert!(rig.node.loop_segments().count() > 10);
     assert!(stats.balances());
+}
+
+#[test]
+fn loops_that_find_no_route_are_counted_and_raise_the_alarm() {
+    let mut rig = Rig::new(1, Parameters::demo(), 100);
+    // The next layer is of the mix's own family, through which no loop goes.
+    for entry in &mut rig.others {
+        if entry.role.layer() == Some(Layer::new(2)) {
+            entry.family = rig::config(7, 1).family;
+        }
+    }
+    rig.run_until_epoch(11);
+    rig.run_for(Duration::from_secs(60));
+    let stats = rig.stats();
+    assert_eq!(stats.loops_sent, 0);
+    assert!(stats.loops_unmade > 20, "{stats:?}");
+    assert!(stats.loop_alarm, "{stats:?}");
+    assert_eq!(stats.loop_loss, Some(1.0));
 }
 
 #[test]
