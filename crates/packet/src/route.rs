@@ -65,19 +65,6 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route of a client: all `layers` mixes between the providers at its ends (a request, see
-    /// [`Route::request`]) or before the provider at its end (a reply, see [`Route::reply`]).
-    ///
-    /// # Errors
-    /// [`InvalidRoute`], if it has another number of hops, repeats a node or has a bad hop.
-    pub fn new(hops: Vec<Hop>, layers: usize) -> Result<Self, InvalidRoute> {
-        if hops.len() == layers.saturating_add(1) {
-            Self::reply(hops, layers)
-        } else {
-            Self::request(hops, layers)
-        }
-    }
-
     /// A client's request: entry provider, `layers` mixes, exit provider. The two ends may be one
     /// provider, since a contact's mailbox may be hosted by the own entry provider; choosing so is
     /// the caller's to avoid wherever it can.
@@ -186,30 +173,30 @@ mod tests {
 
     #[test]
     fn a_route_cannot_be_built_empty_short_long_or_with_a_node_twice() {
-        assert_eq!(Route::new(hops(0), 3), Err(InvalidRoute::Impossible(0)));
+        assert_eq!(Route::request(hops(0), 3), Err(InvalidRoute::Impossible(0)));
         assert_eq!(Route::exactly(vec![], 0), Err(InvalidRoute::Impossible(0)));
-        assert_eq!(Route::new(hops(6), 4), Err(InvalidRoute::Impossible(6)));
-        for short in 1..4 {
+        assert_eq!(Route::request(hops(6), 4), Err(InvalidRoute::Impossible(6)));
+        for (hops_given, layers) in [(1, 3), (2, 3), (3, 3), (4, 3), (5, 2)] {
             assert_eq!(
-                Route::new(hops(short), 3),
+                Route::request(hops(hops_given), layers),
                 Err(InvalidRoute::WrongLength {
-                    hops: short.into(),
-                    expected: 5
+                    hops: hops_given.into(),
+                    expected: layers + 2
                 })
             );
         }
-        assert!(Route::request(hops(4), 3).is_err() && Route::reply(hops(5), 3).is_err());
+        assert!(Route::reply(hops(5), 3).is_err() && Route::reply(hops(3), 3).is_err());
         assert!(Route::request(hops(5), 3).is_ok() && Route::reply(hops(4), 3).is_ok());
         let mut twice = hops(5);
         twice[4] = twice[1];
-        assert_eq!(Route::new(twice, 3), Err(InvalidRoute::Repeated));
+        assert_eq!(Route::request(twice, 3), Err(InvalidRoute::Repeated));
     }
 
     #[test]
     fn only_the_ends_of_a_request_may_be_one_node() {
         let mut ends = hops(5);
         ends[4] = ends[0];
-        assert!(Route::request(ends.clone(), 3).is_ok() && Route::new(ends.clone(), 3).is_ok());
+        assert!(Route::request(ends.clone(), 3).is_ok());
         assert_eq!(Route::exactly(ends, 5), Err(InvalidRoute::Repeated));
         let mut reply = hops(4);
         reply[3] = reply[0];
@@ -220,13 +207,13 @@ mod tests {
     fn a_hop_whose_layer_everybody_could_open_is_refused() {
         let mut route = hops(5);
         route[2].key = SphinxKey::from_bytes([0; 32]);
-        assert_eq!(Route::new(route, 3), Err(InvalidRoute::LowOrderKey));
+        assert_eq!(Route::request(route, 3), Err(InvalidRoute::LowOrderKey));
     }
 
     #[test]
     fn a_delay_that_the_header_cannot_carry_is_refused_not_cut() {
         let mut route = hops(5);
         route[2].delay = Duration::from_secs(u64::MAX);
-        assert_eq!(Route::new(route, 3), Err(InvalidRoute::DelayTooLong));
+        assert_eq!(Route::request(route, 3), Err(InvalidRoute::DelayTooLong));
     }
 }
