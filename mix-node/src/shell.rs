@@ -6,7 +6,7 @@ use std::path::Path;
 use whist_link::LinkIdentity;
 use whist_netdoc::IdentitySecret;
 use whist_node::DiskKeyStore;
-use whist_node::shell::{self, NodeKeys, Service};
+use whist_node::shell::{self, DirectoryFile, NodeKeys, Service};
 use whist_rt::state::StateDir;
 use whist_rt::tmpfs::Region;
 use whist_rt::tracing::{info, warn};
@@ -102,7 +102,7 @@ async fn serve(
     }
     let effects = Shell {
         metrics,
-        directory: shell::directory_file(state),
+        directory: DirectoryFile::new(state),
         stop: service.stop.clone(),
     };
     info!("started");
@@ -114,7 +114,7 @@ async fn serve(
 /// Carries out the node's effects.
 struct Shell {
     metrics: Metrics,
-    directory: std::path::PathBuf,
+    directory: DirectoryFile,
     stop: Shutdown,
 }
 
@@ -122,7 +122,7 @@ impl Effects<Node> for Shell {
     fn effect(&mut self, _: Now, effect: Effect) {
         match effect {
             Effect::Directory(bytes) => {
-                shell::keep_directory(&self.stop, self.directory.clone(), bytes);
+                self.directory.keep(&self.stop, bytes);
             }
             Effect::Report(stats) => self.metrics.update(&stats),
             Effect::Drained => self.stop.trigger(),

@@ -7,7 +7,7 @@ use rand_core::SeedableRng as _;
 use whist_link::LinkIdentity;
 use whist_netdoc::{Bootstrap, IdentitySecret};
 use whist_node::DiskKeyStore;
-use whist_node::shell::{self, NodeKeys, Service};
+use whist_node::shell::{self, DirectoryFile, NodeKeys, Service};
 use whist_rt::sealed::SealedDir;
 use whist_rt::state::StateDir;
 use whist_rt::tmpfs::Region;
@@ -141,7 +141,7 @@ async fn serve(
         metrics,
         sync: sync.clone(),
         handle: service.handle.clone(),
-        directory: shell::directory_file(state),
+        directory: DirectoryFile::new(state),
         stop: service.stop.clone(),
     };
     info!("started");
@@ -158,7 +158,7 @@ struct Shell {
     metrics: Metrics,
     sync: FjallSync,
     handle: Handle<Command>,
-    directory: std::path::PathBuf,
+    directory: DirectoryFile,
     stop: Shutdown,
 }
 
@@ -186,7 +186,7 @@ impl Effects<Node> for Shell {
         match effect {
             Effect::Sync { ticket } => self.sync(ticket),
             Effect::Directory(bytes) => {
-                shell::keep_directory(&self.stop, self.directory.clone(), bytes);
+                self.directory.keep(&self.stop, bytes);
             }
             Effect::Report(stats) => self.metrics.update(&stats),
             Effect::Drained => self.stop.trigger(),

@@ -1,6 +1,7 @@
 //! What the shells of both do alike: files, memory, signals, the port for metrics, the log.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -116,7 +117,7 @@ pub fn follower(network: &Path, state: &StateDir) -> Result<Follower, Failure> {
     let trusted = Network::parse(&text)
         .map_err(|refused| usage(refused.to_string()))?
         .trusted();
-    let kept = directory_file(state);
+    let kept = state.file(DIRECTORY_FILE);
     match files::read(&kept, DIRECTORY_BYTES_MAX)? {
         None => Ok(Follower::new(trusted)),
         Some(bytes) => Follower::from_bytes(trusted, &bytes).map_err(|refused| {
@@ -126,18 +127,62 @@ pub fn follower(network: &Path, state: &StateDir) -> Result<Follower, Failure> {
     }
 }
 
-/// Where the consensuses are kept for the next start.
-pub fn directory_file(state: &StateDir) -> PathBuf {
-    state.file(DIRECTORY_FILE)
+/// The file in which the consensuses are kept for the next start.
+#[derive(Debug, Clone)]
+pub struct DirectoryFile(Arc<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    /// What is still to be written.
+    latest: Mutex<Option<Vec<u8>>>,
+    /// Held while writing.
+    writing: Mutex<()>,
 }
 
-/// Keeps them. Without it they are fetched again, so that a failure is only told.
-pub fn keep_directory(stop: &Shutdown, path: PathBuf, bytes: Vec<u8>) {
-    stop.spawn_blocking(move || {
-        if let Err(error) = files::write_atomic(&path, &bytes) {
+impl DirectoryFile {
+    /// In this state folder.
+    pub fn new(state: &StateDir) -> Self {
+        Self::at(state.file(DIRECTORY_FILE))
+    }
+
+    fn at(path: PathBuf) -> Self {
+        Self(Arc::new(Kept {
+            path,
+            latest: Mutex::new(None),
+            writing: Mutex::new(()),
+        }))
+    }
+
+    /// Keeps them. Without it they are fetched again, so that a failure is only told.
+    pub fn keep(&self, stop: &Shutdown, bytes: Vec<u8>) {
+        self.put(bytes);
+        let file = self.clone();
+        stop.spawn_blocking(move || file.write());
+    }
+
+    fn put(&self, bytes: Vec<u8>) {
+        let mut latest = self.0.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        *latest = Some(bytes);
+    }
+
+    /// Threads come in any order: whichever comes first writes what is newest, the others find
+    /// nothing to do.
+    fn write(&self) {
+        let _writing = self
+            .0
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.0.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = latest.take();
+        drop(latest);
+        if let Some(bytes) = taken
+            && let Err(error) = files::write_atomic(&self.0.path, &bytes)
+        {
             warn!("the consensus was not kept: {error}");
         }
-    });
+    }
 }
 
 /// Refuses an address that others could not dial.
@@ -247,5 +292,24 @@ pub fn log_key(event: &KeyEvent) {
         KeyEvent::Lost(why) => warn!("keys in memory were lost: {why}"),
         KeyEvent::Missing(epoch) => warn!("no key for epoch {epoch}: serving from the next on"),
         KeyEvent::Fault(why) => warn!("keys: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_consensus_never_takes_the_place_of_a_newer_one_on_disk() {
+        let path = std::env::temp_dir().join(format!("whist-node-{}", std::process::id()));
+        let file = DirectoryFile::at(path.clone());
+        // The thread of the first runs last.
+        file.put(b"older".to_vec());
+        file.put(b"newer".to_vec());
+        file.write();
+        assert_eq!(std::fs::read(&path).unwrap(), b"newer");
+        std::fs::remove_file(&path).unwrap();
+        file.write();
+        assert!(!path.exists(), "nothing was left to write");
     }
 }
