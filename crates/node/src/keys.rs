@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand_core::CryptoRng;
 use whist_netdoc::KEY_EPOCHS;
+use whist_packet::keyring::TurnFailed;
 use whist_packet::{
     DropReason, KeyStore, Keyring, Packet, SphinxSecret, StoreFault, Unwrapped, replay,
 };
@@ -113,11 +114,12 @@ where
             lost.iter()
                 .map(|epoch| KeyEvent::Lost(format!("table of epoch {epoch}"))),
         );
-        let turned = match self.ring.turn(wall, &mut self.store, rng) {
-            Ok(turned) => turned,
-            Err(error) => {
+        let (turned, whole) = match self.ring.turn(wall, &mut self.store, rng) {
+            Ok(turned) => (turned, true),
+            Err(failed) => {
+                let TurnFailed { turned, error } = *failed;
                 self.events.push(KeyEvent::Fault(error.to_string()));
-                return;
+                (turned, false)
             }
         };
         self.events
@@ -127,7 +129,11 @@ where
         let missing: BTreeSet<_> = turned.missing.into_iter().collect();
         let new = missing.difference(&self.missing).copied();
         self.events.extend(new.map(KeyEvent::Missing));
-        self.missing = missing;
+        if whole {
+            self.missing = missing;
+        } else {
+            self.missing.extend(missing);
+        }
     }
 
     /// Makes keys for the epochs to come, so that each is on disk before anybody hears of it. An

@@ -8,7 +8,9 @@ use std::time::Duration;
 use rand_core::CryptoRng;
 use whist_types::{Epoch, EpochSchedule, Secret, SphinxKey, Wall};
 
-use crate::replay::{Damaged, FIRST_GENERATION, Found, Inserted, Refused, ReplayTable, inspect, wipe};
+use crate::replay::{
+    Damaged, FIRST_GENERATION, Found, Inserted, Refused, ReplayTable, inspect, wipe,
+};
 use crate::{DropReason, Packet, SphinxSecret, Unwrapped, check};
 
 /// The store of keys failed; whose fault is the disk's.
@@ -133,6 +135,17 @@ pub struct Turned {
     pub deleted: Vec<Epoch>,
 }
 
+/// A turn that ended early. What it did before is done: a key that was erased is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct TurnFailed {
+    /// What changed before.
+    pub turned: Turned,
+    /// Why it ended.
+    #[source]
+    pub error: EnterError,
+}
+
 /// The keys in service, at most two, each with its tags in a region of memory.
 pub struct Keyring<M> {
     schedule: EpochSchedule,
@@ -249,17 +262,28 @@ impl<M: DerefMut<Target = [u8]>> Keyring<M> {
     /// the start, whenever [`Keyring::next_turn`] comes, and after the clock was found to jump.
     ///
     /// # Errors
-    /// [`EnterError`], but for keys that are missing: those are listed.
+    /// [`TurnFailed`], with what was done before; keys that are missing are no error, but listed.
     pub fn turn(
         &mut self,
         wall: Wall,
         store: &mut impl KeyStore,
         rng: &mut impl CryptoRng,
-    ) -> Result<Turned, EnterError> {
-        let mut turned = Turned {
-            retired: self.retire_expired(wall),
-            ..Turned::default()
-        };
+    ) -> Result<Turned, Box<TurnFailed>> {
+        let mut turned = Turned::default();
+        match self.turn_into(&mut turned, wall, store, rng) {
+            Ok(()) => Ok(turned),
+            Err(error) => Err(Box::new(TurnFailed { turned, error })),
+        }
+    }
+
+    fn turn_into(
+        &mut self,
+        turned: &mut Turned,
+        wall: Wall,
+        store: &mut impl KeyStore,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), EnterError> {
+        turned.retired = self.retire_expired(wall);
         for epoch in store.epochs()? {
             if wall >= self.schedule.key_until(epoch) {
                 store.delete(epoch)?;
@@ -277,7 +301,7 @@ impl<M: DerefMut<Target = [u8]>> Keyring<M> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(turned)
+        Ok(())
     }
 
     /// When [`Keyring::turn`] has something to do next.

@@ -477,8 +477,8 @@ fn whichever_operation_of_the_disk_fails_no_key_serves_while_it_is_still_there()
                 assert!(store.inner.load(E).unwrap().is_none());
                 entered_at.get_or_insert(n);
             }
-            Err(error) => {
-                assert!(matches!(error, EnterError::Store(_)));
+            Err(failed) => {
+                assert!(matches!(failed.error, EnterError::Store(_)));
                 let reason = ring.open(packet_for(E, 1), at(E, 2_000), CAP).unwrap_err();
                 assert_eq!(reason, DropReason::NoKey);
                 // The disk recovers, and so does the node.
@@ -489,6 +489,23 @@ fn whichever_operation_of_the_disk_fails_no_key_serves_while_it_is_still_there()
         }
     }
     assert_eq!(entered_at, Some(7));
+}
+
+#[test]
+fn a_turn_that_fails_still_says_which_keys_it_erased() {
+    let mut store = Faulty {
+        inner: store_with(5..9),
+        left: 100,
+    };
+    let started = at(E, 0).before(Duration::from_secs(5));
+    let (mut ring, _) = Keyring::start(regions(10), SCHEDULE, started, &mut store).unwrap();
+    ring.turn(at(E, 2_000), &mut store, &mut rng(1)).unwrap();
+    store.left = 0;
+    let next = at(E.next(), 2_000);
+    let failed = ring.turn(next, &mut store, &mut rng(1)).unwrap_err();
+    assert_eq!(failed.turned.retired, [E]);
+    assert!(matches!(failed.error, EnterError::Store(_)));
+    assert_eq!(ring.epochs(), []);
 }
 
 #[test]
