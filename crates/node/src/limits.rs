@@ -9,8 +9,9 @@ pub const KEYS_AHEAD: u64 = 4;
 
 // Our choices.
 
-/// Tables are marked this often (`Keyring::checkpoint` asks for each minute): an older copy that
-/// is put in a table's place lacks at most the tags of this time, and is refused.
+/// Tables are marked this often (`Keyring::checkpoint` asks for each minute). Only a copy older
+/// than the last mark is refused when it is put in a table's place; one made since is taken, and
+/// lacks at most the tags of this time.
 pub const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// Links accepted at once from peers that no consensus of ours lists yet. They may have fetched

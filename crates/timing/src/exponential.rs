@@ -34,7 +34,8 @@ pub fn exponential(mean: Duration, rng: &mut impl CryptoRng) -> Duration {
     scaled(mean, means).min(delay_cap(mean))
 }
 
-/// Uniform on (0, 1): 53 bits, offset by half a step so that neither end is reached.
+/// Uniform on (0, 1]: 53 bits, offset by half a step so that zero is never reached. The largest
+/// draw has no room for the half step and rounds to one, of which a delay of zero comes.
 fn open_unit(rng: &mut impl CryptoRng) -> f64 {
     const STEP: f64 = 1.0 / 9_007_199_254_740_992.0; // 2^-53
     const HIGH: f64 = 4_294_967_296.0; // 2^32
