@@ -39,6 +39,8 @@ pub struct Mailbox {
     secret: [u8; 32],
     created: bool,
     addresses: Vec<Address>,
+    /// Out of use, but known to the provider still.
+    leaving: Vec<MailboxAddress>,
 }
 
 impl Mailbox {
@@ -51,6 +53,7 @@ impl Mailbox {
             secret,
             created: false,
             addresses: Vec::new(),
+            leaving: Vec::new(),
         };
         mailbox.grow(SPARE_ADDRESSES, rng);
         mailbox
@@ -141,9 +144,21 @@ impl Mailbox {
         }
     }
 
-    /// Takes an address out of use.
+    /// Takes an address out of use; the provider is to be told.
     pub fn forget(&mut self, address: &MailboxAddress) {
         self.addresses.retain(|a| a.address != *address);
+        self.leaving.push(*address);
+    }
+
+    /// Addresses that a made mailbox's provider is to forget, as many as one request takes.
+    pub fn leaving(&self) -> Vec<MailboxAddress> {
+        let leaving = self.leaving.iter().take(SPARE_ADDRESSES);
+        leaving.filter(|_| self.created).copied().collect()
+    }
+
+    /// The provider forgot these addresses.
+    pub fn left(&mut self, gone: &[MailboxAddress]) {
+        self.leaving.retain(|address| !gone.contains(address));
     }
 
     /// Who has this address.

@@ -82,7 +82,12 @@ impl Client {
                 }
                 self.save_mailbox();
             }
-            (Job::Revoke { .. }, ReplyBody::Ok) => {}
+            (Job::Revoke { addresses }, ReplyBody::Ok) => {
+                if let Some(mailbox) = &mut self.mailbox {
+                    mailbox.left(&addresses);
+                }
+                self.save_mailbox();
+            }
             (Job::Publish { invitation }, ReplyBody::Ok) => self.on_published(invitation),
             (Job::Fetch { pending }, ReplyBody::Blob(blob)) => {
                 // First, so that its place in a full outbox is the greeting's.

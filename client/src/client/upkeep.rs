@@ -204,23 +204,26 @@ impl Client {
             .filter(|(_, i)| dead(i.made_ms))
             .map(|(id, _)| *id)
             .collect();
-        let mut addresses = Vec::new();
+        let any = !old.is_empty();
         for id in old {
             if let Some(row) = self.people.invitations.remove(&id) {
                 self.batch.delete(Table::Invitation, id.key());
                 if let Some(mailbox) = &mut self.mailbox {
                     mailbox.forget(&row.address);
                 }
-                addresses.push(row.address);
             }
         }
-        let Some(provider) = self.mailbox.as_ref().map(Mailbox::provider) else {
+        if any {
+            self.save_mailbox();
+        }
+        let Some(mailbox) = &self.mailbox else {
             return;
         };
-        for gone in addresses.chunks(SPARE_ADDRESSES) {
-            self.save_mailbox();
+        // Those of a request that was given up, or that found the outbox full, too.
+        let (provider, addresses) = (mailbox.provider(), mailbox.leaving());
+        let revoking = self.waits(|job| matches!(job, Job::Revoke { .. }));
+        if !addresses.is_empty() && !revoking && self.outbox.room() > 0 {
             let wait = self.rare_wait(now);
-            let addresses = gone.to_vec();
             let _ = self.push(now, provider, Job::Revoke { addresses }, wait);
         }
     }

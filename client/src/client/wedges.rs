@@ -258,3 +258,18 @@ fn a_greeting_is_not_lost_to_a_full_outbox() {
     while it.outbox.push(now, exit, Job::Create, wait).is_ok() {}
     rig.until("both", |rig| contacts(rig, alice) + contacts(rig, bob) == 2);
 }
+
+#[test]
+fn addresses_whose_revocation_was_given_up_are_revoked_later() {
+    let (mut rig, alice, _) = Rig::pair(parameters());
+    // As if the `REVOKE` had been given up: the address is out of use, the request is not there.
+    let mailbox = client(&mut rig, alice).mailbox.as_mut().unwrap();
+    let nobody = crate::mailbox::Use::Contact(crate::ids::ContactId::new(99));
+    let address = mailbox.allot(nobody).unwrap();
+    mailbox.forget(&address);
+    assert_eq!(mailbox.leaving(), [address]);
+    rig.until("revoked", |rig| {
+        let client = rig.sides[alice].client.as_ref().unwrap();
+        client.mailbox.as_ref().unwrap().leaving().is_empty()
+    });
+}
