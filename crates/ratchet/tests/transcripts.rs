@@ -215,7 +215,7 @@ fn assert_bundle(t: &Transcript, bundle: &Bundle) {
     let key = bundle.invitation_key();
     assert_eq!(HEXLOWER.encode(&bundle.to_bytes()), t.bundle);
     assert_eq!(HEXLOWER.encode(key.expose()), t.k);
-    assert_eq!(key.drop_id().to_string(), t.drop_id);
+    assert_eq!(HEXLOWER.encode(key.drop_id().as_bytes()), t.drop_id);
     assert_eq!(HEXLOWER.encode(seal_bundle(bundle).as_slice()), t.blob);
     let blob = unhex(&t.blob).try_into().unwrap();
     assert!(open_bundle(&key, &blob).unwrap() == *bundle);
@@ -300,7 +300,7 @@ fn walk() -> Transcript {
     t.bundle = HEXLOWER.encode(&rig.bundle.to_bytes());
     t.k = HEXLOWER.encode(key.expose());
     t.blob = HEXLOWER.encode(seal_bundle(&rig.bundle).as_slice());
-    t.drop_id = key.drop_id().to_string();
+    t.drop_id = HEXLOWER.encode(key.drop_id().as_bytes());
     let provider = t.provider;
     t.invitation = Invitation { provider, key }.to_string();
 

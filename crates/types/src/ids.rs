@@ -46,18 +46,6 @@ macro_rules! byte_newtype {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self)
-            }
-        }
-
         impl FromStr for $name {
             type Err = ParseIdError;
 
@@ -73,7 +61,7 @@ macro_rules! byte_newtype {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                s.serialize_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
             }
         }
 
@@ -86,59 +74,92 @@ macro_rules! byte_newtype {
     };
 }
 
-byte_newtype!(
+/// Of a node or a document: everybody may read it.
+macro_rules! public_newtype {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        byte_newtype!($(#[$doc])* $name, $len);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+}
+
+/// Of a person: it names somebody's mailbox, session or message, and must not get into a log. It
+/// has no text but the one that `serde` writes.
+macro_rules! private_newtype {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        byte_newtype!($(#[$doc])* $name, $len);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "([scrubbed])"))
+            }
+        }
+    };
+}
+
+public_newtype!(
     /// A node's id and its address in Sphinx: the BLAKE3 hash of its identity key.
     NodeId, 32
 );
-byte_newtype!(
+public_newtype!(
     /// A node's off-line Ed25519 identity key (public half).
     IdentityKey, 32
 );
-byte_newtype!(
+public_newtype!(
     /// A node's or authority's on-line Ed25519 key, by which its links know it (RFC 7250).
     LinkKey, 32
 );
-byte_newtype!(
+public_newtype!(
     /// An authority's Ed25519 key, with which it signs the consensus.
     AuthorityKey, 32
 );
-byte_newtype!(
+public_newtype!(
     /// A node's X25519 key for Sphinx packets of one epoch (public half).
     SphinxKey, 32
 );
-byte_newtype!(
+public_newtype!(
     /// An operator's family: nodes that share it are never two of one route.
     Family, 32
 );
-byte_newtype!(
+private_newtype!(
     /// Where a client's replies go at its entry provider; random, fresh for each session.
     SessionAddress, 32
 );
-byte_newtype!(
+private_newtype!(
     /// Names one outstanding SURB to its maker; random and never zero.
     SurbId, 16
 );
-byte_newtype!(
+private_newtype!(
     /// A mailbox's Ed25519 key, made for this mailbox alone (public half).
     MailboxKey, 32
 );
-byte_newtype!(
+private_newtype!(
     /// An address of a mailbox, given to one contact: BLAKE3(mailbox key ‖ 16 random bytes).
     MailboxAddress, 32
 );
-byte_newtype!(
+private_newtype!(
     /// The 16 random bytes behind one address of a mailbox, known to its owner and provider.
     Salt16, 16
 );
-byte_newtype!(
+private_newtype!(
     /// Where a sealed invitation bundle waits at a provider.
     DropId, 32
 );
-byte_newtype!(
+public_newtype!(
     /// BLAKE3 of an item, by which `PUT` is idempotent.
     ItemHash, 32
 );
-byte_newtype!(
+public_newtype!(
     /// BLAKE3 of a consensus header as signed.
     ConsensusHash, 32
 );
@@ -205,6 +226,35 @@ mod tests {
             Some(id)
         );
         assert_eq!("zz".parse::<NodeId>(), Err(ParseIdError { expected: 64 }));
+    }
+
+    #[test]
+    fn what_names_a_person_does_not_print() {
+        let printed = [
+            format!("{:?}", MailboxKey::from_bytes([7; 32])),
+            format!("{:?}", MailboxAddress::from_bytes([7; 32])),
+            format!("{:?}", SessionAddress::from_bytes([7; 32])),
+            format!("{:?}", SurbId::from_bytes([7; 16])),
+            format!("{:?}", DropId::from_bytes([7; 32])),
+            format!("{:?}", Salt16::from_bytes([7; 16])),
+        ];
+        let names = [
+            "MailboxKey",
+            "MailboxAddress",
+            "SessionAddress",
+            "SurbId",
+            "DropId",
+            "Salt16",
+        ];
+        assert_eq!(printed, names.map(|name| format!("{name}([scrubbed])")));
+    }
+
+    #[test]
+    fn what_names_a_person_can_still_be_written_and_read() {
+        let id = DropId::from_bytes([7; 32]);
+        let text = serde_json::to_string(&id).unwrap();
+        assert_eq!(text, format!("\"{}\"", "07".repeat(32)));
+        assert_eq!(serde_json::from_str::<DropId>(&text).unwrap(), id);
     }
 
     #[test]
