@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use whist_rt::{Exit, Failure, files};
+use whist_rt::{Exit, Failure, files, keys};
 use zeroize::Zeroizing;
 
 /// A passphrase above this is a mistake: a file of another kind.
@@ -55,8 +55,13 @@ impl Source {
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let bytes = files::read(path, BYTES_MAX)?;
     let missing = || failure(format!("no such passphrase file: {}", path.display()));
+    if !path.exists() {
+        return Err(missing());
+    }
+    // What others can read opens the vault for them.
+    keys::check_file(path)?;
+    let bytes = files::read(path, BYTES_MAX)?;
     bytes.map(Zeroizing::new).ok_or_else(missing)
 }
 
@@ -134,6 +139,7 @@ fn stty(mode: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn source(file: Option<&Path>, command: Option<&str>) -> Source {
         Source {
@@ -147,9 +153,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("p");
         std::fs::write(&file, "correct horse \r\nnot this\n").unwrap();
+        let others = |mode| std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&file, others(0o600)).unwrap();
         let read = |s: Source| s.read(true).map(|p| p.to_vec());
         assert_eq!(read(source(Some(&file), None)).unwrap(), b"correct horse ");
         assert_eq!(read(source(None, Some("printf 'a\\nb\\n'"))).unwrap(), b"a");
+    }
+
+    #[test]
+    fn a_passphrase_file_that_others_can_read_is_refused_with_what_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("p");
+        std::fs::write(&file, "correct horse\n").unwrap();
+        for mode in [0o640, 0o604, 0o644] {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&file, permissions).unwrap();
+            let failure = source(Some(&file), None).read(false).unwrap_err();
+            assert!(failure.message.contains("chmod 600"), "{}", failure.message);
+            assert!(!failure.message.contains('\n'));
+        }
     }
 
     #[test]

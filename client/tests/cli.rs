@@ -37,6 +37,10 @@ impl Home {
         std::fs::write(dir.path().join("network.toml"), network).unwrap();
         std::fs::write(dir.path().join("right"), "correct horse\n").unwrap();
         std::fs::write(dir.path().join("wrong"), "battery staple\n").unwrap();
+        for name in ["right", "wrong"] {
+            let owner_only = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(dir.path().join(name), owner_only).unwrap();
+        }
         Self { dir }
     }
 

@@ -231,6 +231,7 @@ async fn keep(stage: &Stage) -> Result<(), Failure> {
     let network = stage.network_file().display().to_string();
     println!("The network stays up. Join it from another terminal:\n");
     println!("  echo 'a passphrase of mine' > /tmp/carol.pass");
+    println!("  chmod 600 /tmp/carol.pass");
     println!("  WHIST='cargo run --release -q -p whist -- --home /tmp/carol'");
     println!("  $WHIST init --network {network} --passphrase-file /tmp/carol.pass");
     println!("  $WHIST daemon --passphrase-file /tmp/carol.pass &");

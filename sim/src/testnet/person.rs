@@ -42,6 +42,8 @@ impl Person {
         let home = folder.join(format!("{name}-home"));
         let passphrase = folder.join(format!("{name}-passphrase"));
         std::fs::write(&passphrase, format!("the passphrase of {name}\n"))?;
+        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&passphrase, owner_only)?;
         let (at, phrase) = (home.display().to_string(), passphrase.display().to_string());
         let arguments = [
             "--home",
