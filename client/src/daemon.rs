@@ -16,7 +16,7 @@ use whist_rt::tracing::info;
 use whist_rt::unix::{OwnedReadHalf, UnixListener, UnixStream};
 use whist_rt::{
     Clock, Driver, DriverOptions, Exit, Failure, Handle, Shutdown, Signals, commands, files, keys,
-    logs, process, task,
+    logs, process, task, time,
 };
 use whist_timing::Rng;
 
@@ -32,6 +32,8 @@ const PROGRAM: &str = "whist";
 const STATE_VERSION: u32 = 1;
 const VAULT_FILE: &str = "vault.redb";
 const NETWORK_BYTES_MAX: u64 = 1 << 20;
+/// How long no connection is taken after one could not be.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// What opening the vault should cost on the machine that made it.
 const UNLOCK: Duration = Duration::from_millis(500);
 
@@ -262,7 +264,13 @@ async fn accept(listener: UnixListener, desk: Desk) {
             accepted = listener.accept() => accepted,
             () = desk.shutdown.triggered() => return,
         };
-        let Ok((stream, _)) = stream else { continue };
+        // Without descriptors every attempt fails at once: a pause keeps that from a busy loop.
+        let Ok((stream, _)) = stream else {
+            task::select! {
+                () = time::sleep(ACCEPT_PAUSE) => continue,
+                () = desk.shutdown.triggered() => return,
+            }
+        };
         // Other users get silence, root too.
         if !stream.peer_cred().is_ok_and(|peer| peer.uid() == desk.uid) {
             continue;
