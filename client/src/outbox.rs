@@ -123,6 +123,15 @@ impl RepeatLaw {
         }
     }
 
+    /// The mean time from a request's first packet to the moment at which the person is told.
+    pub fn life(&self) -> Duration {
+        let first = self.round_trip;
+        let waits = self.wait_means.iter();
+        waits.fold(first, |sum, &mean| {
+            sum.saturating_add(self.round_trip).saturating_add(mean)
+        })
+    }
+
     /// From the `sends`-th packet to the moment at which the next one is due, or at which the
     /// person is told.
     fn wait(&self, sends: u32, rng: &mut Rng) -> Duration {
@@ -253,6 +262,24 @@ impl Outbox {
             .entries
             .values()
             .filter(|e| e.sends > REPEATS_MAX && e.due <= now)
+            .map(|e| e.id)
+            .collect();
+        over.into_iter()
+            .filter_map(|id| self.entries.remove(&id))
+            .collect()
+    }
+
+    /// Requests that have been due for as long as `life` and cannot leave.
+    pub fn stranded(
+        &mut self,
+        now: Instant,
+        life: Duration,
+        can_leave: impl Fn(&Entry) -> bool,
+    ) -> Vec<Entry> {
+        let over: Vec<RequestId> = self
+            .entries
+            .values()
+            .filter(|e| e.durable && e.due.after(life) <= now && !can_leave(e))
             .map(|e| e.id)
             .collect();
         over.into_iter()

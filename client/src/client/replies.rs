@@ -1,6 +1,6 @@
 //! What comes back: every packet is a loop, and its reply says what became of it.
 
-use whist_netdoc::{HEADER_BYTES, SIGNATURE_BYTES};
+use whist_netdoc::{Consensus, HEADER_BYTES, SIGNATURE_BYTES};
 use whist_packet::request::{BLOB_BYTES, Reply, ReplyBody, parse_reply};
 use whist_ratchet::{Bundle, Plaintext, Session, open_bundle};
 use whist_types::{ConsensusHash, MailboxAddress, NodeId, Now, SurbId};
@@ -267,9 +267,16 @@ impl Client {
         });
     }
 
-    /// Requests that were repeated as often as may be: the person is told.
-    pub(super) fn give_up(&mut self, now: Now) {
-        for entry in self.outbox.given_up(now.instant) {
+    /// Requests that were repeated as often as may be, or that could not leave for as long as that
+    /// takes, since their provider is gone: the person is told.
+    pub(super) fn give_up(&mut self, now: Now, consensus: &Consensus) {
+        let mut over = self.outbox.given_up(now.instant);
+        let life = self.repeat_law().life();
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let can_leave = |entry: &Entry| self.can_leave(consensus, entry);
+        over.extend(outbox.stranded(now.instant, life, can_leave));
+        self.outbox = outbox;
+        for entry in over {
             self.save_request(now, entry.id);
             self.given_up(now, entry);
         }

@@ -88,7 +88,7 @@ impl Client {
             Class::Decoy => decoys,
         };
         *count = count.saturating_add(1);
-        self.give_up(now);
+        self.give_up(now, consensus);
         match self.compose(now, consensus, tick) {
             Some(ready) => self.leave(now, ready),
             None => self.stats.without_route = self.stats.without_route.saturating_add(1),
@@ -119,7 +119,7 @@ impl Client {
     /// Whether a request could leave at all: its provider is listed as one, and what it speaks of
     /// is still there. Whoever is written to names a provider of their choice; a request for one
     /// that does not exist waits, and keeps nothing else from leaving.
-    fn can_leave(&self, consensus: &Consensus, entry: &Entry) -> bool {
+    pub(super) fn can_leave(&self, consensus: &Consensus, entry: &Entry) -> bool {
         let listed = consensus
             .node(&entry.exit)
             .is_some_and(|node| node.role.kind() == Kind::Provider);

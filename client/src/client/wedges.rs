@@ -5,7 +5,7 @@ use std::time::Duration;
 use whist_link::Input;
 use whist_types::{ConsensusHash, Epoch, NodeId, Now};
 
-use crate::api::{Answer, Command};
+use crate::api::{Answer, Command, MessageState};
 use crate::client::rig::{Rig, parameters};
 use crate::client::{Client, Instant};
 use crate::outbox::Job;
@@ -272,4 +272,35 @@ fn addresses_whose_revocation_was_given_up_are_revoked_later() {
         let client = rig.sides[alice].client.as_ref().unwrap();
         client.mailbox.as_ref().unwrap().leaving().is_empty()
     });
+}
+
+#[test]
+fn a_text_to_a_provider_that_left_the_network_is_given_up_and_the_person_told() {
+    let (mut rig, alice, _) = Rig::pair(parameters());
+    let it = client(&mut rig, alice);
+    let contact = it.people.contacts.values_mut().next().unwrap();
+    contact.row.provider = NodeId::from_bytes([9; 32]);
+    let life = it.repeat_law().life();
+    rig.send(alice, "bob", "to nobody");
+    rig.run(Duration::from_secs(1));
+    let later = |wait: Duration| Now {
+        instant: rig.now.instant.after(wait),
+        wall: rig.now.wall.after(wait),
+    };
+    let (early, late) = (
+        later(life.saturating_sub(Duration::from_secs(2))),
+        later(life),
+    );
+    let it = client(&mut rig, alice);
+    let consensus = it.follower.newest().unwrap().clone();
+    let state = |it: &Client| it.people.messages.values().last().unwrap().state;
+    it.give_up(early, &consensus);
+    assert_ne!(state(it), MessageState::Failed);
+    it.give_up(late, &consensus);
+    assert_eq!(state(it), MessageState::Failed);
+    let puts = it
+        .outbox
+        .entries()
+        .filter(|e| matches!(e.job, Job::Put { .. }));
+    assert_eq!(puts.count(), 0);
 }
