@@ -131,10 +131,15 @@ fn rounded(sessions: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
     use rand_core::Rng as _;
     use whist_link::{Input, Role as _};
     use whist_netdoc::testing::Authorities;
     use whist_netdoc::{Follower, Parameters};
+    use whist_node::Neighbours;
+    use whist_packet::StoreFault;
     use whist_packet::keyring::MemoryKeyStore;
     use whist_types::{Family, Instant, Secret, Wall};
 
@@ -143,6 +148,18 @@ mod tests {
     use crate::{ProviderConfig, region_bytes};
 
     const TAGS: u64 = 50_000;
+
+    fn config() -> ProviderConfig {
+        ProviderConfig {
+            identity: Secret::new([1; 32]),
+            link: Secret::new([2; 32]),
+            address: "provider:1".to_owned(),
+            family: Family::from_bytes([3; 32]),
+            packets_per_s: 10,
+            table_tags: TAGS,
+            store_rows: 100,
+        }
+    }
 
     #[test]
     fn the_generator_that_is_left_does_not_give_the_keys_of_epochs() {
@@ -154,17 +171,8 @@ mod tests {
             wall: schedule.start(epoch).after(schedule.length() / 2),
         };
         let first = Epoch::new(500);
-        let config = ProviderConfig {
-            identity: Secret::new([1; 32]),
-            link: Secret::new([2; 32]),
-            address: "provider:1".to_owned(),
-            family: Family::from_bytes([3; 32]),
-            packets_per_s: 10,
-            table_tags: TAGS,
-            store_rows: 100,
-        };
         let mut node = Provider::new(
-            config,
+            config(),
             Follower::new(authorities.trusted()),
             Memory::new(),
             [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
@@ -188,5 +196,95 @@ mod tests {
             let drawn = past.windows(32).any(|bytes| bytes == key.expose());
             assert!(!drawn, "the key of epoch {epoch}");
         }
+    }
+
+    /// A disk that takes no key.
+    struct Full(MemoryKeyStore);
+
+    impl KeyStore for Full {
+        fn save(&mut self, _: Epoch, _: &Secret<32>) -> Result<(), StoreFault> {
+            Err(StoreFault("no space".to_owned()))
+        }
+        fn load(&mut self, epoch: Epoch) -> Result<Option<Secret<32>>, StoreFault> {
+            self.0.load(epoch)
+        }
+        fn delete(&mut self, epoch: Epoch) -> Result<(), StoreFault> {
+            self.0.delete(epoch)
+        }
+        fn epochs(&mut self) -> Result<Vec<Epoch>, StoreFault> {
+            self.0.epochs()
+        }
+        fn record_generations(&mut self, record: &[(Epoch, u64)]) -> Result<(), StoreFault> {
+            self.0.record_generations(record)
+        }
+        fn generations(&mut self) -> Result<Vec<(Epoch, u64)>, StoreFault> {
+            self.0.generations()
+        }
+    }
+
+    #[test]
+    fn a_provider_whose_disk_keeps_no_key_does_not_start() {
+        let authorities = Authorities::new(7, 4, Parameters::default(), Wall::from_millis(0));
+        let schedule = *authorities.trusted().schedule();
+        let started = Provider::new(
+            config(),
+            Follower::new(authorities.trusted()),
+            Memory::new(),
+            [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
+            Full(MemoryKeyStore::default()),
+            &Secret::new([4; 32]),
+            Now {
+                instant: Instant::ZERO,
+                wall: schedule.start(Epoch::new(500)),
+            },
+        );
+        let error = started.err().map(|error| error.to_string());
+        assert!(error.is_some_and(|text| text.contains("no space")));
+    }
+
+    #[test]
+    fn the_longest_delay_is_that_of_the_accepted_keys_not_of_the_epoch_to_come() {
+        let authorities = Authorities::new(7, 4, Parameters::default(), Wall::from_millis(0));
+        let schedule = *authorities.trusted().schedule();
+        let current = Epoch::new(500);
+        let now = Now {
+            instant: Instant::ZERO,
+            wall: schedule.start(current).after(schedule.length() / 2),
+        };
+        let mut node = Provider::new(
+            config(),
+            Follower::new(authorities.trusted()),
+            Memory::new(),
+            [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
+            MemoryKeyStore::default(),
+            &Secret::new([4; 32]),
+            now,
+        )
+        .unwrap();
+        for (epoch, delay_mean_ms) in [(current, 200), (current.next(), 2_000)] {
+            let view = View {
+                neighbours: Neighbours {
+                    previous: BTreeMap::new(),
+                    next: BTreeMap::new(),
+                },
+                parameters: Parameters {
+                    delay_mean_ms,
+                    ..Parameters::default()
+                },
+            };
+            node.views.insert(epoch, view);
+        }
+        assert_eq!(
+            node.delay_cap(now),
+            Duration::from_millis(200 * 2_763 / 100)
+        );
+        let later = Now {
+            wall: schedule.start(current.next()),
+            ..now
+        };
+        assert_eq!(
+            node.delay_cap(later),
+            Duration::from_millis(2_000 * 2_763 / 100)
+        );
     }
 }
