@@ -134,13 +134,14 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    use rand_core::Rng as _;
+    use rand_core::{Rng as _, SeedableRng as _};
     use whist_link::{Input, Role as _};
     use whist_netdoc::testing::Authorities;
     use whist_netdoc::{Follower, Parameters};
     use whist_node::Neighbours;
     use whist_packet::StoreFault;
     use whist_packet::keyring::MemoryKeyStore;
+    use whist_timing::Rng;
     use whist_types::{Family, Instant, Secret, Wall};
 
     use super::*;
@@ -189,7 +190,15 @@ mod tests {
         let mut past = vec![0; 1 << 16];
         node.rng.fill_bytes(&mut past);
         let (_, _, mut store) = node.into_parts();
+        // As it was at the start it gives them: the search would find one.
+        let mut start = [0; 512];
+        let seed = blake3::derive_key("whist 2026 provider rng v1", &[4; 32]);
+        Rng::from_seed(seed).fill_bytes(&mut start);
         let epochs = store.epochs().unwrap();
+        assert!(epochs.iter().any(|epoch| {
+            let key = store.load(*epoch).unwrap().unwrap();
+            start.windows(32).any(|bytes| bytes == key.expose())
+        }));
         assert!(epochs.len() >= 4, "{epochs:?}");
         for epoch in epochs {
             let key = store.load(epoch).unwrap().unwrap();
