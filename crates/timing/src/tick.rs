@@ -63,7 +63,10 @@ mod tests {
             let mut past = [0; 512];
             rng.fill_bytes(&mut past);
             let found = past.windows(32).any(|window| window == key);
-            assert_eq!(found, !forgets, "a stream cipher's state gives all of its past");
+            assert_eq!(
+                found, !forgets,
+                "a stream cipher's state gives all of its past"
+            );
         }
     }
 
