@@ -4,10 +4,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use serde_json::Value;
-use whist_rt::{Exit, Failure};
+use whist_rt::{Exit, Failure, config};
 
+use crate::config::{Config, Profile};
 use crate::passphrase::Source;
 use crate::rpc::{self, Call};
 use crate::{daemon, limits};
@@ -20,8 +21,8 @@ use crate::{daemon, limits};
   whist init --network network.toml        make the vault; asks for a passphrase
   whist daemon                             run until SIGTERM; asks for the passphrase
   whist invite bob                         print an invitation for somebody called bob
-  whist add alice whist:aecq...            open an invitation of somebody called alice
-  whist send alice 'hello'                 queue a text; `-` reads it from stdin
+  whist add alice -                        open an invitation, read from stdin
+  whist send alice -                       queue a text, read from stdin
   whist receive --wait 60                  print what came, or wait a minute for it
   whist status                             what is hidden how well, what is lost
 
@@ -29,6 +30,9 @@ Exit codes: 0 ok, 1 other, 2 usage, 3 wrong passphrase, 4 no daemon, 5 unknown c
 6 key changed, 7 timed out waiting, 8 refused by policy"
 )]
 pub struct Cli {
+    /// A TOML file (whist.example.toml names every key); options here come before it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The folder of vault and socket [default: ~/.whist].
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
@@ -41,17 +45,6 @@ pub struct Cli {
     command: Command,
 }
 
-/// How often packets leave, day and night: what the entry provider sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Profile {
-    /// One packet in 30 seconds on average.
-    Low,
-    /// One packet a second on average.
-    Standard,
-    /// Four packets a second on average.
-    High,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make the vault; connects nowhere.
@@ -59,17 +52,20 @@ enum Command {
     Init {
         /// The network's file, as its operators publish it.
         #[arg(long, value_name = "FILE")]
-        network: PathBuf,
-        /// How often packets leave.
-        #[arg(long, value_enum, default_value = "standard")]
-        profile: Profile,
+        network: Option<PathBuf>,
+        /// How often packets leave [default: standard].
+        #[arg(long, value_enum)]
+        profile: Option<Profile>,
     },
     /// Run: send cover and messages, receive, until SIGTERM.
-    #[command(after_help = "Example: whist daemon --passphrase-command 'pass show whist'")]
+    #[command(
+        visible_alias = "run",
+        after_help = "Example: whist daemon --passphrase-command 'pass show whist'"
+    )]
     Daemon {
-        /// What is logged; nothing in any log names anybody.
-        #[arg(long, default_value = "warn", value_name = "FILTER")]
-        log: String,
+        /// What is logged [default: warn]; nothing in any log names anybody.
+        #[arg(long, value_name = "FILTER")]
+        log: Option<String>,
         /// Allow a build with debug assertions: for test networks only.
         #[arg(long)]
         debug_build: bool,
@@ -84,11 +80,11 @@ enum Command {
         wait: u64,
     },
     /// Open an invitation; who gave it becomes a contact.
-    #[command(after_help = "Example: whist add alice whist:aecq... --wait 60")]
+    #[command(after_help = "Example: whist add alice - --wait 60 < invitation.txt")]
     Add {
         /// What to call who gave it.
         name: String,
-        /// The text; `-` reads it from stdin.
+        /// The text; `-` reads it from stdin, where no other process sees it.
         invitation: String,
         /// Do not wait at random: the provider of the invitation may see when it was read.
         #[arg(long)]
@@ -102,7 +98,7 @@ enum Command {
     Send {
         /// To whom.
         contact: String,
-        /// What; `-` reads it from stdin.
+        /// What; `-` reads it from stdin, where no other process sees it.
         text: String,
         /// Wait this many seconds until the contact's provider has stored it.
         #[arg(long, default_value_t = 0, value_name = "SECONDS")]
@@ -135,22 +131,27 @@ impl Cli {
     /// # Errors
     /// One line and an exit code.
     pub fn run(self) -> Result<(), Failure> {
-        let home = home(self.home)?;
+        let config: Config = match &self.config {
+            Some(path) => config::load(path)?,
+            None => Config::default(),
+        };
+        let passphrase = self.passphrase.or(config.passphrase());
+        let home = home(self.home.or(config.home))?;
         let json = self.json;
         let call = match self.command {
             Command::Init { network, profile } => {
-                let number = match profile {
-                    Profile::Low => 0,
-                    Profile::Standard => 1,
-                    Profile::High => 2,
-                };
-                daemon::init(&home, &network, number, &self.passphrase)?;
+                let network = network.or(config.network).ok_or_else(|| {
+                    Failure::new(Exit::Usage, "which network? use --network FILE")
+                })?;
+                let profile = profile.unwrap_or(config.profile);
+                daemon::init(&home, &network, profile.number(), &passphrase)?;
                 let done = serde_json::json!({ "home": home.display().to_string() });
                 let text = format!("{} is made; next: whist daemon", home.display());
                 return print(&if json { done.to_string() } else { text });
             }
             Command::Daemon { log, debug_build } => {
-                return daemon::run(&home, &self.passphrase, &log, debug_build);
+                let log = log.unwrap_or(config.log);
+                return daemon::run(&home, &passphrase, &log, debug_build);
             }
             Command::Invite { name, wait } => Call::Invite { name, wait_s: wait },
             Command::Add {

@@ -5,6 +5,7 @@ mod account;
 mod api;
 pub mod cli;
 mod client;
+pub mod config;
 mod contacts;
 #[cfg(any(test, feature = "control"))]
 pub mod control;

@@ -32,6 +32,17 @@ fn failure(text: impl Into<String>) -> Failure {
 }
 
 impl Source {
+    /// This one, or the other where this one says nothing.
+    pub fn or(self, other: Self) -> Self {
+        match self {
+            Self {
+                passphrase_file: None,
+                passphrase_command: None,
+            } => other,
+            said => said,
+        }
+    }
+
     /// The passphrase. On a terminal it is asked for, twice when it is `new`.
     ///
     /// # Errors

@@ -206,3 +206,34 @@ fn commands_reach_the_daemon_and_end_with_the_documented_codes() {
     assert!(daemon.0.wait().unwrap().success());
     assert!(!home.path("home/daemon.sock").exists());
 }
+
+#[test]
+fn a_configuration_says_what_the_command_line_does_not() {
+    let home = Home::new();
+    let run = |text: &str, args: &[&str]| {
+        std::fs::write(home.path("whist.toml"), text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_whist"));
+        command.arg("--config").arg(home.path("whist.toml"));
+        command.args(args).output().unwrap()
+    };
+    let quoted = |name| format!("{:?}", home.path(name).to_str().unwrap());
+    let text = format!(
+        "home = {}\nnetwork = {}\npassphrase_file = {}\nprofile = \"low\"\n",
+        quoted("home"),
+        quoted("network.toml"),
+        quoted("right")
+    );
+    let output = run(&text, &["init"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(mode(&home.path("home")), 0o700);
+    let (code, line) = failed(&run(&text, &["status"]));
+    assert_eq!((code, line.contains("no daemon")), (4, true), "{line}");
+    let (code, line) = failed(&run("cover = false\n", &["status"]));
+    assert_eq!(
+        (code, line.contains("unknown field `cover`")),
+        (2, true),
+        "{line}"
+    );
+    let (code, _) = failed(&run("", &["init"]));
+    assert_eq!(code, 2, "no network is named");
+}
