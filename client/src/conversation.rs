@@ -17,8 +17,7 @@
 //! | 1 | 8 | sequence: number of the text in this direction, from 1 |
 //! | 9 | 2 | index: which piece, from 0 |
 //! | 11 | 2 | count: how many pieces |
-//! | 13 | 8 | floor: lowest number of a text in this direction that can still come, from 1 to the
-//! | | | sequence; texts below it that are not whole by now never will be |
+//! | 13 | 8 | floor: lowest number of a text that can still come, at most the sequence |
 //! | 21 | 8 | lost: bit i, the least first: the text 1 + i before this one is given up |
 //! | 29 | rest | piece of the UTF-8 text |
 //!
