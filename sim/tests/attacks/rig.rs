@@ -32,7 +32,9 @@ pub struct Rig {
 
 impl Rig {
     pub async fn start(seed: u64, epoch_ms: u64) -> Self {
-        let parameters = format!("epoch_ms = {epoch_ms}\nkey_window_ms = 1500");
+        // The real mix's own loops would count among the packets that it and the provider receive.
+        let parameters =
+            format!("epoch_ms = {epoch_ms}\nkey_window_ms = 1500\nmix_loop_mean_ms = 3600000");
         Self::start_with(seed, &parameters, epoch_ms).await
     }
 
