@@ -258,6 +258,7 @@ fn a_client_refuses_wrong_files_and_a_wrong_passphrase() {
             "carol-passphrase",
         );
         fs::write(&phrase, right).unwrap();
+        set_mode(&phrase, 0o600);
         let vault = carol.home().join("vault.redb");
         set_mode(&vault, 0o644);
         refused(&carol.run(&daemon).await.unwrap(), REFUSED, "chmod 600");
