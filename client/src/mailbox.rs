@@ -118,22 +118,20 @@ impl Mailbox {
         }
     }
 
-    /// Takes a spare address that the provider knows, or before the mailbox exists one that it
-    /// will know from the start.
+    /// Takes a spare address that the provider has said it knows: what is put to one that it does
+    /// not know yet is lost, and answered as if it were stored.
     pub fn allot(&mut self, used_by: Use) -> Option<MailboxAddress> {
-        let created = self.created;
         let spare = self
             .addresses
             .iter_mut()
-            .find(|a| a.used_by == Use::Spare && (a.registered || !created))?;
+            .find(|a| a.used_by == Use::Spare && a.registered)?;
         spare.used_by = used_by;
         Some(spare.address)
     }
 
     /// Whether there is an address that [`Self::allot`] would give.
     pub fn has_free(&self) -> bool {
-        let created = self.created;
-        let free = |a: &Address| a.used_by == Use::Spare && (a.registered || !created);
+        let free = |a: &Address| a.used_by == Use::Spare && a.registered;
         self.addresses.iter().any(free)
     }
 
@@ -300,6 +298,8 @@ mod tests {
     fn a_new_mailbox_has_32_spare_addresses_and_each_is_given_once() {
         let mut mailbox = Mailbox::new(NodeId::from_bytes([1; 32]), &mut rng());
         assert_eq!(mailbox.spare(), 32);
+        assert!(!mailbox.has_free() && mailbox.allot(Use::Contact(ContactId::new(0))).is_none());
+        mailbox.created();
         let mut given = Vec::new();
         for id in 0..32 {
             let used_by = Use::Contact(ContactId::new(id));
@@ -325,8 +325,8 @@ mod tests {
     #[test]
     fn decoys_go_to_all_addresses_alike_whoever_has_them() {
         let mut mailbox = Mailbox::new(NodeId::from_bytes([1; 32]), &mut rng());
-        mailbox.allot(Use::Contact(ContactId::new(1)));
         mailbox.created();
+        mailbox.allot(Use::Contact(ContactId::new(1)));
         let mut rng = rng();
         let mut counts: BTreeMap<MailboxAddress, u32> = BTreeMap::new();
         for _ in 0..32_000 {

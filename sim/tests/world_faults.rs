@@ -56,28 +56,20 @@ fn read(cast: &mut Cast, count: usize, what: &str) {
     }
 }
 
-fn at_five_percent_loss(seed: u64) {
-    let mut cast = cast(seed);
-    cast.world.set_weather(weather(50_000, 0, 0, false));
-    let invitation = introduce_within(&mut cast, MINUTES);
-    write(&mut cast, 10);
-    read(&mut cast, 10, &format!("seed {seed}"));
-    let repeats = cast.client(0).unwrap().role.stats().repeats;
-    assert!(repeats > 0, "nothing was lost");
-    opens_no_more(&mut cast, invitation);
-}
-
+/// Seed 22 is a bug that became a test: bob greeted with an address before his provider had it,
+/// and texts to it were answered as stored and lost.
 #[test]
 fn at_five_percent_loss_on_each_wire_every_invitation_opens_once_and_texts_come_once_in_order() {
-    at_five_percent_loss(21);
-}
-
-/// A known defect: alice's ten texts are all `stored`, and bob, whose decoys arrive, gets none of
-/// them. The address in his greeting was not one that his provider serves.
-#[test]
-#[ignore = "fails: texts to the address of a greeting are lost under this seed (issue 2, open)"]
-fn at_five_percent_loss_texts_to_the_address_of_a_greeting_are_not_lost_under_seed_22() {
-    at_five_percent_loss(22);
+    for seed in [21, 22] {
+        let mut cast = cast(seed);
+        cast.world.set_weather(weather(50_000, 0, 0, false));
+        let invitation = introduce_within(&mut cast, MINUTES);
+        write(&mut cast, 10);
+        read(&mut cast, 10, &format!("seed {seed}"));
+        let repeats = cast.client(0).unwrap().role.stats().repeats;
+        assert!(repeats > 0, "nothing was lost");
+        opens_no_more(&mut cast, invitation);
+    }
 }
 
 /// A third person finds the invitation used.
