@@ -144,7 +144,7 @@ impl PendingRow {
 #[derive(Clone, BorshSerialize, BorshDeserialize)]
 pub(crate) struct MessageRow {
     pub(crate) contact: ContactId,
-    pub(crate) state: crate::api::MessageState,
+    pub(crate) state: crate::call::MessageState,
     /// Pieces that did not leave yet.
     pub(crate) unsent: u16,
     /// Pieces without an answer.

@@ -3,6 +3,7 @@
 
 mod account;
 mod api;
+pub mod call;
 pub mod cli;
 mod client;
 pub mod config;
@@ -25,7 +26,6 @@ mod surbs;
 pub mod vault;
 
 pub use account::first_rows;
-pub use api::{
-    Answer, Command, ContactInfo, Effect, Event, Kinds, MessageState, Stats, Status, Text, Ticket,
-};
+pub use api::{Command, Effect, Event, Ticket};
+pub use call::{Answer, ContactInfo, Kinds, MessageState, Stats, Status, Text};
 pub use client::{BadState, Client};

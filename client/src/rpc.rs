@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::call::{Call, METHODS};
 use crate::limits::RPC_LINE_BYTES_MAX;
 
 /// The line is not JSON.
@@ -23,58 +24,6 @@ pub struct Request {
     pub id: Value,
     /// What is asked.
     pub call: Call,
-}
-
-/// What can be asked. A method's name is the variant's, in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "method", content = "params", rename_all = "lowercase")]
-pub enum Call {
-    /// Take a prepared invitation.
-    Invite {
-        /// What the contact will be called.
-        name: String,
-        /// Wait this long for one that is published.
-        #[serde(default)]
-        wait_s: u64,
-    },
-    /// Open an invitation.
-    Add {
-        /// What the contact will be called.
-        name: String,
-        /// The text.
-        invitation: String,
-        /// Skip the wait of rare commands.
-        #[serde(default)]
-        now: bool,
-        /// Wait this long until it is opened.
-        #[serde(default)]
-        wait_s: u64,
-    },
-    /// Queue a text.
-    Send {
-        /// To whom.
-        contact: String,
-        /// What.
-        text: String,
-        /// Wait this long until it is stored.
-        #[serde(default)]
-        wait_s: u64,
-    },
-    /// Take the texts that wait to be read.
-    Receive {
-        /// From whom only.
-        #[serde(default)]
-        contact: Option<String>,
-        /// Wait this long for one.
-        #[serde(default)]
-        wait_s: u64,
-    },
-    /// List the contacts.
-    Contacts {},
-    /// How things stand.
-    Status {},
-    /// End the daemon.
-    Stop {},
 }
 
 /// An answer that is an error.
@@ -108,10 +57,6 @@ struct Envelope {
     params: Option<Value>,
 }
 
-const METHODS: [&str; 7] = [
-    "invite", "add", "send", "receive", "contacts", "status", "stop",
-];
-
 /// Reads one line. The error comes with the id to answer under, null if there is none.
 pub fn parse(line: &[u8]) -> Result<Request, (Value, RpcError)> {
     let fail = |id, code, text: &str| (id, RpcError::new(code, text));
@@ -131,7 +76,7 @@ pub fn parse(line: &[u8]) -> Result<Request, (Value, RpcError)> {
             "not a JSON-RPC 2.0 request with an id",
         ));
     }
-    if !METHODS.contains(&envelope.method.as_str()) {
+    if !METHODS.iter().any(|known| *known == envelope.method) {
         return Err(fail(id, METHOD_NOT_FOUND, "there is no such method"));
     }
     let params = envelope

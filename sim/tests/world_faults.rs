@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use people::{cast, introduce, introduce_within, providers, send, texts, until};
 use whist::Event;
-use whist::rpc::Call;
+use whist::call::Call;
 use whist_sim::network::Who;
 use whist_sim::world::{Cast, LinkLaw, Recorded};
 

@@ -54,7 +54,7 @@ fn a_provider_that_is_killed_after_stored_still_has_the_item() {
     introduce(&mut cast);
     // The reader is off line, so that the text waits at its mailbox.
     cast.kill(Who::Client(1));
-    let call = whist::rpc::Call::Send {
+    let call = whist::call::Call::Send {
         contact: "bob".into(),
         text: "kept".into(),
         wait_s: 60,

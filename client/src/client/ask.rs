@@ -6,7 +6,8 @@ use rand_core::Rng as _;
 use whist_ratchet::Invitation;
 use whist_types::Now;
 
-use crate::api::{Answer, MessageState, Text, seconds_up};
+use crate::api::seconds_up;
+use crate::call::{Answer, Call, MessageState, Text};
 use crate::client::{Client, InboxRow, Waiter, Wish};
 use crate::contacts::{Coming, MessageRow, PendingRow};
 use crate::conversation::{Body, Loss, pieces};
@@ -16,7 +17,7 @@ use crate::limits::{
 };
 use crate::outbox::Job;
 use crate::rows::Table;
-use crate::rpc::{Call, RpcError};
+use crate::rpc::RpcError;
 
 // The exit codes of the command line (docs/using.md).
 const OTHER: i64 = 1;

@@ -20,7 +20,8 @@ use whist_timing::{LossLimits, LossTest, Rng, exponential};
 use whist_types::{Epoch, Instant, MailboxAddress, NodeId, Now, Secret, SurbId};
 
 use crate::account::Account;
-use crate::api::{Answer, Command, Effect, Event, Stats, Ticket};
+use crate::api::{Command, Effect, Event, Ticket};
+use crate::call::{Answer, Stats};
 use crate::contacts::People;
 use crate::emission::{Emission, Law};
 use crate::ids::{ArrivalId, ContactId, MessageId, PendingId, RequestId};

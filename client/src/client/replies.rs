@@ -5,7 +5,8 @@ use whist_packet::request::{BLOB_BYTES, Reply, ReplyBody, parse_reply};
 use whist_ratchet::{Bundle, Plaintext, Session, open_bundle};
 use whist_types::{ConsensusHash, MailboxAddress, NodeId, Now, SurbId};
 
-use crate::api::{Event, MessageState};
+use crate::api::Event;
+use crate::call::MessageState;
 use crate::client::send::count;
 use crate::client::{Client, Wish};
 use crate::contacts::{Contact, ContactRow, PendingRow};

@@ -23,10 +23,11 @@ use whist_types::{
     SessionAddress, Wall,
 };
 
-use crate::api::{Answer, Command, Effect, Event};
+use crate::api::{Command, Effect, Event};
+use crate::call::{Answer, Call};
 use crate::client::Client;
 use crate::rows::{Batch, Rows};
-use crate::rpc::{Call, RpcError};
+use crate::rpc::RpcError;
 
 const GENESIS_S: u64 = 1_800_000_000;
 const COMMIT: Duration = Duration::from_millis(3);

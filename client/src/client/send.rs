@@ -10,7 +10,8 @@ use whist_packet::{Destination, Hop, Packet, Route, SurbHash, SurbSecret, build,
 use whist_types::{EpochSchedule, Instant, NodeId, Now, SurbId, Wall};
 
 use crate::account::{family_of, pick_provider};
-use crate::api::{Event, Kinds, MessageState, seconds_up};
+use crate::api::{Event, seconds_up};
+use crate::call::{Kinds, MessageState};
 use crate::client::Client;
 use crate::emission::{Class, Law, Tick};
 use crate::ids::RequestId;

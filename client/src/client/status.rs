@@ -5,7 +5,8 @@ use whist_netdoc::{Consensus, PROFILES};
 use whist_types::{Layer, Now};
 
 use crate::account::family_of;
-use crate::api::{ContactInfo, Status};
+use crate::call::{ContactInfo, Status};
+
 use crate::client::Client;
 use crate::limits::{CROWD_PACKETS_MIN, CROWD_SESSIONS_MIN};
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use whist_link::{Frame, Hello, Input};
 use whist_types::{Epoch, Instant};
 
-use crate::api::{Answer, Event, MessageState, Status};
+use crate::api::Event;
+use crate::call::{Answer, Call, MessageState, Status};
 use crate::client::rig::{Rig, parameters};
 use crate::control::Misbehaviour;
-use crate::rpc::Call;
 
 fn status(rig: &Rig, side: usize) -> Status {
     rig.sides[side].client.as_ref().unwrap().status(rig.now)

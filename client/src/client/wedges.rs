@@ -5,11 +5,11 @@ use std::time::Duration;
 use whist_link::Input;
 use whist_types::{ConsensusHash, Epoch, NodeId, Now};
 
-use crate::api::{Answer, Command, MessageState};
+use crate::api::Command;
+use crate::call::{Answer, Call, MessageState};
 use crate::client::rig::{Rig, parameters};
 use crate::client::{Client, Instant};
 use crate::outbox::Job;
-use crate::rpc::Call;
 
 fn client(rig: &mut Rig, side: usize) -> &mut Client {
     rig.sides[side].client.as_mut().unwrap()

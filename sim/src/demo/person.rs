@@ -1,8 +1,9 @@
 //! One of the two people: a client on its driver, with its vault, and what its screen shows.
 
 use rand_core::SeedableRng as _;
+use whist::call::Call;
 use whist::rows::Batch;
-use whist::rpc::{Call, RpcError};
+use whist::rpc::RpcError;
 use whist::vault::{Cost, Vault};
 use whist::{Answer, Client, Command, Effect, Event, Stats, Ticket, first_rows};
 use whist_rt::sync::mpsc;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use whist::call::Call;
 use whist::ids::MessageId;
-use whist::rpc::Call;
 use whist::{Answer, Event, MessageState};
 use whist_rt::{Exit, Failure, task, time};
 use whist_types::Instant;

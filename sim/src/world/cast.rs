@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use whist::call::Call;
 use whist::rows::Rows;
-use whist::rpc::Call;
 use whist::{Answer, Client, Command, Event, first_rows};
 use whist_directory::{Authority, Saved};
 use whist_mix::MixNode;

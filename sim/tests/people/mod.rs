@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use whist::rpc::Call;
+use whist::call::Call;
 use whist::{Answer, Event, Status};
 use whist_sim::network::{Blueprint, Who};
 use whist_sim::world::Cast;

@@ -1,0 +1,97 @@
+//! How things stand, as `status` gives it.
+
+use serde::Serialize;
+
+/// Packets by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Kinds {
+    /// `ECHO`: cover.
+    pub echo: u64,
+    /// `GET`.
+    pub get: u64,
+    /// `PUT` of an item to a contact.
+    pub put: u64,
+    /// Decoys to the own mailbox.
+    pub decoy: u64,
+    /// Everything else of the outbox.
+    pub other: u64,
+}
+
+impl Kinds {
+    /// All together.
+    pub fn total(&self) -> u64 {
+        [self.echo, self.get, self.put, self.decoy, self.other]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+}
+
+/// What was counted since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Stats {
+    /// Packets that left.
+    pub sent: Kinds,
+    /// Packets whose reply came back: every packet is a loop.
+    pub returned: Kinds,
+    /// Of the `sent`, those that repeated an unanswered request.
+    pub repeats: u64,
+    /// Ticks by class: poll, send, decoy.
+    pub ticks: [u64; 3],
+    /// Ticks skipped because the machine slept.
+    pub skipped: u64,
+    /// Ticks at which no route could be built.
+    pub without_route: u64,
+    /// Texts received.
+    pub texts_received: u64,
+    /// Texts queued.
+    pub texts_sent: u64,
+    /// Items that were decoys of our own.
+    pub decoys_received: u64,
+    /// Items that nothing opened.
+    pub unreadable: u64,
+    /// Replies that did not open or did not parse.
+    pub bad_replies: u64,
+    /// Replies to packets of an earlier link, or to nothing.
+    pub unexpected_replies: u64,
+    /// `full` and `refused`.
+    pub turned_down: u64,
+}
+
+/// How things stand.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// Whether there is a link to the entry provider, and a consensus to send by.
+    pub online: bool,
+    /// Epoch of the consensus in use.
+    pub epoch: Option<u64>,
+    /// Hash of the consensus in use.
+    pub consensus: Option<String>,
+    /// Mixes and providers in it.
+    pub nodes: [usize; 2],
+    /// Name of the profile.
+    pub profile: &'static str,
+    /// Id of the entry provider, which knows our address on the Internet.
+    pub entry: Option<String>,
+    /// Id of the mailbox provider.
+    pub mailbox_provider: Option<String>,
+    /// Whether the mailbox exists.
+    pub mailbox: bool,
+    /// Contacts.
+    pub contacts: usize,
+    /// Texts that wait to be read.
+    pub unread: usize,
+    /// Requests in the outbox.
+    pub outbox: usize,
+    /// Invitations that can be given out at once.
+    pub invitations_ready: usize,
+    /// What the person should know.
+    pub warnings: Vec<String>,
+    /// Share of packets of this link that did not come back.
+    pub loss: Option<f64>,
+    /// Whether the loss is above what chance explains.
+    pub loss_alarm: bool,
+    /// Bytes a month that the profile costs, both directions.
+    pub bytes_per_month: u64,
+    /// Counters since the start.
+    pub stats: Stats,
+}

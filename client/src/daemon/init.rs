@@ -1,0 +1,73 @@
+//! `whist init`.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rand_core::SeedableRng as _;
+use whist_netdoc::Network;
+use whist_rt::state::StateDir;
+use whist_rt::{Exit, Failure, files};
+use whist_timing::Rng;
+
+use super::{PROGRAM, STATE_VERSION, VAULT_FILE};
+use crate::account::first_rows;
+use crate::passphrase;
+use crate::rows::Batch;
+use crate::vault::{Cost, Vault, VaultError};
+
+const NETWORK_BYTES_MAX: u64 = 1 << 20;
+/// What opening the vault should cost on the machine that made it.
+const UNLOCK: Duration = Duration::from_millis(500);
+
+/// `whist init`: makes the home folder and the vault, with network and profile in it. Connects
+/// nowhere: the daemon picks guard, mailbox and drops when it has the first consensus.
+///
+/// # Errors
+/// One line and an exit code.
+pub fn init(
+    home: &Path,
+    network: &Path,
+    profile: u8,
+    passphrase: &passphrase::Source,
+) -> Result<(), Failure> {
+    let usage = |what: String| Failure::new(Exit::Usage, format!("{}: {what}", network.display()));
+    let text = files::read(network, NETWORK_BYTES_MAX)?
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(|| usage("no such file, or no text".to_owned()))?;
+    let network = Network::parse(&text).map_err(|error| usage(error.to_string()))?;
+    if home.join(VAULT_FILE).exists() {
+        return Err(VaultError::Exists.into());
+    }
+    let passphrase = passphrase.read(true)?;
+    let state = StateDir::create(home, PROGRAM, STATE_VERSION)?;
+    let mut rng = Rng::from_seed(*whist_rt::seed()?.expose());
+    let rows = first_rows(&network, profile, whist_rt::wall(), &mut rng);
+    let path = state.file(VAULT_FILE);
+    let mut vault = Vault::create(&path, &passphrase, calibrated()?, rng)?;
+    let owner_only = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&path, owner_only)
+        .map_err(|error| Failure::new(Exit::Other, format!("{}: {error}", path.display())))?;
+    let mut batch = Batch::new();
+    for (table, key, value) in rows.all() {
+        batch.put(table, key.to_vec(), value.to_vec());
+    }
+    Ok(vault.apply(&batch)?)
+}
+
+/// The cost at which this machine takes half a second, and 64 MiB at least.
+fn calibrated() -> Result<Cost, Failure> {
+    let start = Duration::from_millis(whist_rt::wall().as_millis());
+    Cost::LEAST.derive(b"calibration", &[0; 32])?;
+    let end = Duration::from_millis(whist_rt::wall().as_millis());
+    let one = end.saturating_sub(start).as_millis().max(1);
+    let passes = UNLOCK
+        .as_millis()
+        .checked_div(one)
+        .unwrap_or(1)
+        .clamp(1, 16);
+    Ok(Cost {
+        passes: u32::try_from(passes).unwrap_or(1),
+        ..Cost::LEAST
+    })
+}

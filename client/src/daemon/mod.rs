@@ -1,0 +1,141 @@
+//! The client on a machine: the vault's thread, the entry link, the control socket.
+
+mod desk;
+mod init;
+mod socket;
+mod talk;
+
+use std::path::{Path, PathBuf};
+
+use rand_core::SeedableRng as _;
+use whist_rt::state::StateDir;
+use whist_rt::sync::mpsc;
+use whist_rt::tracing::info;
+use whist_rt::{
+    Clock, Driver, DriverOptions, Exit, Failure, Handle, Shutdown, Signals, commands, files, keys,
+    logs, process, task,
+};
+use whist_timing::Rng;
+
+pub use init::init;
+
+use crate::api::{Command, Effect, Ticket};
+use crate::client::Client;
+use crate::limits::VAULT_QUEUE;
+use crate::passphrase;
+use crate::rows::Batch;
+use crate::vault::{Vault, VaultError};
+use desk::{Desk, Waiting, happened};
+use socket::{accept, bind};
+
+const PROGRAM: &str = "whist";
+const STATE_VERSION: u32 = 1;
+const VAULT_FILE: &str = "vault.redb";
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        let exit = match error {
+            VaultError::Locked => Exit::Locked,
+            VaultError::Cost | VaultError::NotAVault => Exit::Usage,
+            VaultError::Tampered | VaultError::Exists | VaultError::Disk(_) => Exit::Other,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+/// The control socket of a home.
+pub fn socket_path(home: &Path) -> PathBuf {
+    home.join("daemon.sock")
+}
+
+/// `whist daemon`: until it is told to end.
+///
+/// # Errors
+/// One line and an exit code.
+pub fn run(
+    home: &Path,
+    passphrase: &passphrase::Source,
+    log: &str,
+    debug_build: bool,
+) -> Result<(), Failure> {
+    process::refuse_debug_build(debug_build)?;
+    logs::init(log)?;
+    let state = StateDir::open_current(home, PROGRAM, STATE_VERSION)?;
+    // Before the passphrase is asked for: nothing is typed for a vault that others could exchange.
+    keys::check_file(&state.file(VAULT_FILE))?;
+    let passphrase = passphrase.read(false)?;
+    let rng = Rng::from_seed(*whist_rt::seed()?.expose());
+    let vault = Vault::open(&state.file(VAULT_FILE), &passphrase, rng)?;
+    drop(passphrase);
+    let rows = vault.load()?;
+    let socket = socket_path(home);
+    whist_rt::block_on(async move {
+        let clock = Clock::start();
+        let client = Client::new(clock.now(), &whist_rt::seed()?, &rows)
+            .map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
+        drop(rows);
+        serve(client, vault, clock, &socket, state).await
+    })?
+}
+
+async fn serve(
+    client: Client,
+    vault: Vault,
+    clock: Clock,
+    socket: &Path,
+    state: StateDir,
+) -> Result<(), Failure> {
+    let shutdown = Signals::install()?.drain();
+    let (handle, queue) = commands();
+    let (batches, vault_queue) = mpsc::channel(VAULT_QUEUE);
+    let keeper = task::spawn_blocking({
+        let (handle, shutdown) = (handle.clone(), shutdown.clone());
+        move || keep(vault, vault_queue, &handle, &shutdown)
+    });
+    let (listener, uid) = bind(socket)?;
+    let desk = Desk {
+        client: handle,
+        uid,
+        waiting: Waiting::default(),
+        last: std::sync::Arc::default(),
+        shutdown: shutdown.clone(),
+    };
+    shutdown.spawn(accept(listener, desk.clone()));
+    info!("the daemon is ready");
+    let waiting = desk.waiting.clone();
+    let failing = shutdown.clone();
+    let effects = move |_now, effect: Effect| match effect {
+        // A full queue is a disk that stands still: nothing durable, nothing sent. Waiting here
+        // would stop the clock, so the program ends instead.
+        Effect::Commit { ticket, batch } => {
+            if batches.try_send((ticket, batch)).is_err() {
+                failing.fail("the vault does not keep up");
+            }
+        }
+        Effect::Event(event) => happened(&waiting, event),
+    };
+    let options = DriverOptions::new(clock);
+    let ended = Driver::run(client, options, effects, queue, shutdown).await;
+    let _ = files::remove(socket);
+    // The last batches become durable before the lock on the folder goes.
+    let _ = keeper.await;
+    drop(state);
+    ended.map(drop).map_err(Failure::from)
+}
+
+/// The vault's thread: batches in their order, each durable before it is reported.
+fn keep(
+    mut vault: Vault,
+    mut queue: mpsc::Receiver<(Ticket, Batch)>,
+    client: &Handle<Command>,
+    shutdown: &Shutdown,
+) {
+    while let Some((ticket, batch)) = queue.blocking_recv() {
+        if let Err(error) = vault.apply(&batch) {
+            shutdown.fail(error.to_string());
+            return;
+        }
+        // The client may have ended meanwhile; what it put out is still written.
+        let _ = client.blocking_send(Command::Committed { ticket });
+    }
+}
