@@ -54,7 +54,12 @@ fn run(consensus: &Consensus, busy: bool, scheduler: Scheduler, ticks: usize) ->
         now.instant = emission.next().unwrap();
         if busy && contents.next_u32() % 4 == 0 {
             let address = MailboxAddress::from_bytes([1; 32]);
-            let (item, message) = (vec![0; 8], None);
+            let (item, message) = (
+                whist_ratchet::SealedItem::dangerously_restored(whist_ratchet::Item::from_bytes(
+                    Box::new([0; 1_536]),
+                )),
+                None,
+            );
             let job = Job::Put {
                 address,
                 item,

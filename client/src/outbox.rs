@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use whist_netdoc::Parameters;
+use whist_ratchet::{ITEM_BYTES, Item, SealedItem};
 use whist_timing::{Rng, erlang_quantile, exponential};
 use whist_types::{ConsensusHash, Instant, MailboxAddress, NodeId, Now, Salt16, Wall};
 
@@ -18,7 +19,14 @@ use crate::limits::{
     DOWNLINK_SLOTS, LINKS_ALLOWANCE, OUTBOX_MAX, REPEATS_MAX, ROUND_TRIP_QUANTILE,
 };
 
-/// What a request asks its provider to do.
+/// What a request asks its provider to do. Items are sealed ones, which only a session makes:
+///
+/// ```compile_fail,E0308
+/// whist::outbox::Job::Notice {
+///     address: whist_types::MailboxAddress::from_bytes([0; 32]),
+///     item: b"clear text".to_vec(),
+/// };
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Job {
     /// Put an item into a contact's mailbox.
@@ -26,7 +34,8 @@ pub enum Job {
         /// The contact's address there.
         address: MailboxAddress,
         /// The sealed item.
-        item: Vec<u8>,
+        #[borsh(serialize_with = "write_item", deserialize_with = "read_item")]
+        item: SealedItem,
         /// The text that it is a piece of.
         message: Option<MessageId>,
     },
@@ -64,8 +73,19 @@ pub enum Job {
         /// The contact's address there.
         address: MailboxAddress,
         /// The sealed item.
-        item: Vec<u8>,
+        #[borsh(serialize_with = "write_item", deserialize_with = "read_item")]
+        item: SealedItem,
     },
+}
+
+fn write_item(item: &SealedItem, writer: &mut impl std::io::Write) -> std::io::Result<()> {
+    writer.write_all(item.item().as_bytes())
+}
+
+fn read_item(reader: &mut impl std::io::Read) -> std::io::Result<SealedItem> {
+    let mut bytes = Box::new([0; ITEM_BYTES]);
+    reader.read_exact(bytes.as_mut_slice())?;
+    Ok(SealedItem::dangerously_restored(Item::from_bytes(bytes)))
 }
 
 /// A request of the outbox.
@@ -328,7 +348,7 @@ mod tests {
     fn put() -> Job {
         Job::Put {
             address: MailboxAddress::from_bytes([1; 32]),
-            item: vec![0; 1_536],
+            item: SealedItem::dangerously_restored(Item::from_bytes(Box::new([0; ITEM_BYTES]))),
             message: None,
         }
     }

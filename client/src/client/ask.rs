@@ -236,7 +236,7 @@ impl Client {
                 .session
                 .seal(&plaintext, &mut self.rng)
                 .map_err(|error| RpcError::new(OTHER, error.to_string()))?;
-            items.push(item.as_bytes().to_vec());
+            items.push(item);
         }
         contact.row.next_out = contact.row.next_out.saturating_add(1);
         let (exit, address) = (contact.row.provider, contact.row.address);
@@ -324,7 +324,7 @@ impl Client {
             if let Ok(item) = contact.session.seal(&plaintext, &mut self.rng) {
                 job = Some(Job::Notice {
                     address: contact.row.address,
-                    item: item.as_bytes().to_vec(),
+                    item,
                 });
             }
         }

@@ -220,7 +220,7 @@ impl Client {
         };
         let job = Job::Put {
             address: row.address,
-            item: item.as_bytes().to_vec(),
+            item,
             message: None,
         };
         let exit = row.provider;

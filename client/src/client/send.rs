@@ -255,7 +255,7 @@ impl Client {
         match job {
             Job::Put { address, item, .. } | Job::Notice { address, item } => Some(Request::Put {
                 address: *address,
-                item: Box::<[u8]>::from(item.as_slice()).try_into().ok()?,
+                item: item.item().clone().into_bytes(),
             }),
             Job::Create => Some(mailbox?.create(epoch, proof, surb)),
             Job::Add { salts } => Some(mailbox?.add(epoch, salts, surb)),

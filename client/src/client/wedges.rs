@@ -30,7 +30,9 @@ fn requests_to_a_provider_that_is_not_listed_hold_up_nobody_elses() {
     for _ in 0..2 * crate::limits::CANDIDATES_MAX {
         let job = Job::Put {
             address: whist_types::MailboxAddress::from_bytes([7; 32]),
-            item: vec![0; 1_536],
+            item: whist_ratchet::SealedItem::dangerously_restored(whist_ratchet::Item::from_bytes(
+                Box::new([0; 1_536]),
+            )),
             message: None,
         };
         let nobody = NodeId::from_bytes([9; 32]);

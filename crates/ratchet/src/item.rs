@@ -52,6 +52,53 @@ impl fmt::Debug for Item {
     }
 }
 
+/// An item that a [`crate::Session`] has sealed. An outbox that takes nothing else has no path for
+/// clear text: nobody but a session makes one.
+///
+/// ```
+/// fn leaves(item: whist_ratchet::SealedItem) -> Box<[u8; 1536]> {
+///     item.into_item().into_bytes()
+/// }
+/// ```
+///
+/// ```compile_fail,E0451
+/// fn leaves(clear: whist_ratchet::Item) -> whist_ratchet::SealedItem {
+///     whist_ratchet::SealedItem { item: clear }
+/// }
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SealedItem {
+    item: Item,
+}
+
+impl SealedItem {
+    pub(crate) const fn new(item: Item) -> Self {
+        Self { item }
+    }
+
+    /// Takes the word of the store that a session once sealed `item`. For rows that are read back
+    /// from the vault, and for nothing else.
+    pub const fn dangerously_restored(item: Item) -> Self {
+        Self { item }
+    }
+
+    /// The item as it goes to a mailbox.
+    pub const fn item(&self) -> &Item {
+        &self.item
+    }
+
+    /// The item as it goes to a mailbox.
+    pub fn into_item(self) -> Item {
+        self.item
+    }
+}
+
+impl fmt::Debug for SealedItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedItem([redacted])")
+    }
+}
+
 /// What a person's program says to another's in one item.
 ///
 /// | offset | size | field | meaning |

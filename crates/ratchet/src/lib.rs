@@ -26,8 +26,8 @@ pub use identity::{Fingerprint, IdentitySecret, PersonKey};
 pub use invitation::{
     BLOB_BYTES, INVITATION_BYTES, Invitation, InvitationKey, open_bundle, seal_bundle,
 };
-pub use item::{ITEM_BYTES, Item, Plaintext};
+pub use item::{ITEM_BYTES, Item, Plaintext, SealedItem};
 pub use limits::{
     BODY_MAX, FIRST_PAYLOAD_MAX, PADDING_MIN, SKIPPED_IN_CHAIN_MAX, SKIPPED_IN_SESSION_MAX,
 };
-pub use session::Session;
+pub use session::{Held, Session};

@@ -168,7 +168,8 @@ fn a_ratchet_key_of_small_order_is_refused_and_changes_nothing() {
     let key = s.bundle.invitation_key();
     let (alice, first) =
         Session::initiate(&s.alice, &s.bundle, &key, &hello(), &mut s.rng).unwrap();
-    let (mut bob, ..) = Session::accept(&s.bob, &s.prekeys, &key, &first, &mut s.rng).unwrap();
+    let (mut bob, ..) =
+        Session::accept(&s.bob, &s.prekeys, &key, first.item(), &mut s.rng).unwrap();
     let before = bob.to_bytes();
     for point in low_order() {
         let header = [point.as_slice(), &[0; 8]].concat();
@@ -187,7 +188,8 @@ fn authentic_contents_that_no_honest_program_writes_are_refused() {
     let key = s.bundle.invitation_key();
     let (mut alice, first) =
         Session::initiate(&s.alice, &s.bundle, &key, &hello(), &mut s.rng).unwrap();
-    let (mut bob, ..) = Session::accept(&s.bob, &s.prekeys, &key, &first, &mut s.rng).unwrap();
+    let (mut bob, ..) =
+        Session::accept(&s.bob, &s.prekeys, &key, first.item(), &mut s.rng).unwrap();
     let honest = hello().pad(1_376, PLAINTEXT_BYTES).unwrap();
     // Format, length beyond the body's limit, padding, and padding that hides behind the length.
     for (offset, value) in [(0, 2), (34, 6), (36 + 5, 1), (PLAINTEXT_BYTES - 1, 1)] {
@@ -199,7 +201,7 @@ fn authentic_contents_that_no_honest_program_writes_are_refused() {
         assert_eq!(result.err(), Some(Error::Malformed));
         assert_eq!(bob.to_bytes(), before);
     }
-    let after = alice.seal(&hello(), &mut s.rng).unwrap();
+    let after = alice.seal(&hello(), &mut s.rng).unwrap().into_item();
     assert_eq!(bob.open(&after, NOW, &mut s.rng), Ok(hello()));
 }
 
@@ -209,8 +211,12 @@ fn a_first_item_that_claims_a_later_number_is_refused() {
     let key = s.bundle.invitation_key();
     let (mut alice, first) =
         Session::initiate(&s.alice, &s.bundle, &key, &hello(), &mut s.rng).unwrap();
-    let nonce: [u8; 24] = first.as_bytes()[..24].try_into().unwrap();
-    let opened = aead::open_extended(&key.first_contact_key(), &nonce, &first.as_bytes()[24..]);
+    let nonce: [u8; 24] = first.item().as_bytes()[..24].try_into().unwrap();
+    let opened = aead::open_extended(
+        &key.first_contact_key(),
+        &nonce,
+        &first.item().as_bytes()[24..],
+    );
     let mut inner = opened.ok().unwrap().to_vec();
     let text = hello().pad(223, 259).unwrap();
     let second = alice.ratchet.seal(&alice.ad, &text, &mut s.rng).unwrap();

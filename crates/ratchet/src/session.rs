@@ -16,7 +16,8 @@ use crate::pqxdh::{self, AD_BYTES, associated_data};
 use crate::ratchet::{Chain, Header, Jumped, Message, Ratchet};
 use crate::skipped::{Hour, Place, Skipped};
 use crate::{
-    Bundle, Error, IdentitySecret, InvitationKey, Item, PersonKey, Plaintext, PrekeySecrets, aead,
+    Bundle, Error, IdentitySecret, InvitationKey, Item, PersonKey, Plaintext, PrekeySecrets,
+    SealedItem, aead,
 };
 
 const FIRST_VERSION: u8 = 1;
@@ -91,7 +92,7 @@ impl Session {
         key: &InvitationKey,
         first: &Plaintext,
         rng: &mut impl CryptoRng,
-    ) -> Result<(Self, Item), Error> {
+    ) -> Result<(Self, SealedItem), Error> {
         let own = identity.public();
         if bundle.identity() == own {
             return Err(Error::OwnInvitation);
@@ -121,10 +122,8 @@ impl Session {
             ratchet,
             skipped: Skipped::default(),
         };
-        Ok((
-            session,
-            Item::from_vec([nonce.as_slice(), &sealed].concat()),
-        ))
+        let item = Item::from_vec([nonce.as_slice(), &sealed].concat());
+        Ok((session, SealedItem::new(item)))
     }
 
     /// Takes the first item of an invitation of one's own: the session, what it said, and who
@@ -176,10 +175,14 @@ impl Session {
     /// Seals one item. Store the session before the item leaves. Draws 12 bytes.
     ///
     /// [`Error::TooLong`] if the body is above [`BODY_MAX`].
-    pub fn seal(&mut self, plaintext: &Plaintext, rng: &mut impl CryptoRng) -> Result<Item, Error> {
+    pub fn seal(
+        &mut self,
+        plaintext: &Plaintext,
+        rng: &mut impl CryptoRng,
+    ) -> Result<SealedItem, Error> {
         let padded = plaintext.pad(BODY_MAX, PLAINTEXT_BYTES)?;
         let message = self.ratchet.seal(&self.ad, &padded, rng)?;
-        Ok(Item::from_vec(message))
+        Ok(SealedItem::new(Item::from_vec(message)))
     }
 
     /// Opens one item; a failure leaves the session as it was. Store the session before the item
@@ -190,12 +193,31 @@ impl Session {
         now: Wall,
         rng: &mut impl CryptoRng,
     ) -> Result<Plaintext, Error> {
+        let (plaintext, held) = self.open_held(item, now, rng)?;
+        held.finish();
+        Ok(plaintext)
+    }
+
+    /// The first half of [`Self::open`]: what the item says, and what [`Held::finish`] will change.
+    /// Until then, and for ever if the value is dropped, the session is byte for byte what it was,
+    /// and the item opens again. For a program that keeps no history: it shows the text, and lets
+    /// the session move on only when it acknowledges the item. Draws what `open` draws.
+    pub fn open_held(
+        &mut self,
+        item: &Item,
+        now: Wall,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Plaintext, Held<'_>), Error> {
         let message = Message::parse(item.as_bytes()).map_err(|_| Error::NotForUs)?;
         let found = self.recognise(&message, rng)?;
         let plaintext = open_body(&self.ad, &message, found.message_key())?;
         let plaintext = Plaintext::unpad(&plaintext, BODY_MAX)?;
-        self.commit(found, Hour::of(now));
-        Ok(plaintext)
+        let held = Held {
+            session: self,
+            found,
+            hour: Hour::of(now),
+        };
+        Ok((plaintext, held))
     }
 
     /// Forgets kept keys that are older than `life`, the mailboxes' time to live; says how many.
@@ -267,6 +289,27 @@ impl Session {
                 self.ratchet = *ratchet;
             }
         }
+    }
+}
+
+/// An item that is open while its session has not moved on yet.
+pub struct Held<'a> {
+    session: &'a mut Session,
+    found: Found,
+    hour: Hour,
+}
+
+impl Held<'_> {
+    /// The session moves on: the item will not open again. Store the session before the item is
+    /// acknowledged.
+    pub fn finish(self) {
+        self.session.commit(self.found, self.hour);
+    }
+}
+
+impl fmt::Debug for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held([redacted])")
     }
 }
 

@@ -103,6 +103,7 @@ impl World {
                 self.count += 1;
                 let body = self.count.to_be_bytes().to_vec();
                 let item = self.people[*who].seal(&text(&body), &mut self.rng).unwrap();
+                let item = item.into_item();
                 self.sent[*who].push(item.clone());
                 self.flying[1 - who].push((item, body));
             }

@@ -133,11 +133,29 @@ fn a_first_item_does_not_open_with_other_prekeys_or_another_identity() {
     let (_, first) =
         Session::initiate(&alice, &bob.bundle, &bob.key, &text(b"hi"), &mut rng).unwrap();
     // Eve holds the invitation, so she can lift the outer seal; no more.
-    let result = Session::accept(&eve.identity, &eve.prekeys, &bob.key, &first, &mut rng);
+    let result = Session::accept(
+        &eve.identity,
+        &eve.prekeys,
+        &bob.key,
+        first.item(),
+        &mut rng,
+    );
     assert_eq!(result.err(), Some(Error::Altered));
-    let result = Session::accept(&eve.identity, &bob.prekeys, &bob.key, &first, &mut rng);
+    let result = Session::accept(
+        &eve.identity,
+        &bob.prekeys,
+        &bob.key,
+        first.item(),
+        &mut rng,
+    );
     assert_eq!(result.err(), Some(Error::Altered));
-    let result = Session::accept(&bob.identity, &eve.prekeys, &bob.key, &first, &mut rng);
+    let result = Session::accept(
+        &bob.identity,
+        &eve.prekeys,
+        &bob.key,
+        first.item(),
+        &mut rng,
+    );
     assert_eq!(result.err(), Some(Error::Altered));
 }
 
@@ -150,8 +168,14 @@ fn two_who_use_one_invitation_are_two_people_to_its_owner() {
         let someone = IdentitySecret::generate(&mut rng);
         let (_, first) =
             Session::initiate(&someone, &bob.bundle, &bob.key, &text(b""), &mut rng).unwrap();
-        let (session, _, peer) =
-            Session::accept(&bob.identity, &bob.prekeys, &bob.key, &first, &mut rng).unwrap();
+        let (session, _, peer) = Session::accept(
+            &bob.identity,
+            &bob.prekeys,
+            &bob.key,
+            first.item(),
+            &mut rng,
+        )
+        .unwrap();
         assert_eq!((peer, session.peer()), (someone.public(), someone.public()));
         peers.push(peer.fingerprint().to_string());
     }

@@ -28,7 +28,7 @@ fn items(first: usize, ordinary: usize) -> Vec<Item> {
     let mut all: Vec<Item> = (0..first)
         .map(|_| {
             let made = Session::initiate(&alice, &bob.bundle, &bob.key, &text(b"same"), &mut rng);
-            made.unwrap().1
+            made.unwrap().1.into_item()
         })
         .collect();
     let mut p = Pair::new(21);
@@ -116,6 +116,7 @@ fn nothing_secret_is_printed() {
     insta::assert_snapshot!(format!("{:?}", bob.bundle), @"Bundle([redacted])");
     insta::assert_snapshot!(format!("{:?}", bob.key), @"InvitationKey([redacted])");
     insta::assert_snapshot!(format!("{session:?}"), @"Session([redacted])");
-    insta::assert_snapshot!(format!("{item:?}"), @"Item([redacted])");
+    insta::assert_snapshot!(format!("{item:?}"), @"SealedItem([redacted])");
+    insta::assert_snapshot!(format!("{:?}", item.item()), @"Item([redacted])");
     insta::assert_snapshot!(format!("{:?}", text(b"secret")), @"Plaintext([redacted])");
 }

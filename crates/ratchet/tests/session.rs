@@ -39,7 +39,7 @@ fn two_people_talk_in_both_directions_and_learn_device_and_consensus() {
         let mut said = text(&vec![round; usize::from(round) * 50]);
         said.device = round;
         said.consensus = ConsensusHash::from_bytes([round; 32]);
-        let item = p.alice.seal(&said, &mut p.rng).unwrap();
+        let item = p.alice.seal(&said, &mut p.rng).unwrap().into_item();
         assert_eq!(p.bob.open(&item, NOW, &mut p.rng), Ok(said));
         let item = p.bob_seals(&[round]);
         assert_eq!(p.alice_opens(&item).unwrap(), [round]);
@@ -53,13 +53,14 @@ fn the_longest_bodies_fit_and_one_byte_more_is_refused_without_a_trace() {
     assert_eq!(p.bob_opens(&item).unwrap(), [7; BODY_MAX]);
     let before = p.alice.to_bytes();
     let long = text(&[7; BODY_MAX + 1]);
-    assert_eq!(p.alice.seal(&long, &mut p.rng), Err(Error::TooLong));
+    assert_eq!(p.alice.seal(&long, &mut p.rng).err(), Some(Error::TooLong));
     assert_eq!(p.alice.to_bytes(), before);
 
     let mut rng = ChaCha20Rng::seed_from_u64(3);
     let (alice, bob) = (IdentitySecret::generate(&mut rng), inviter(&mut rng));
     let first = |body: &[u8], rng: &mut ChaCha20Rng| {
-        Session::initiate(&alice, &bob.bundle, &bob.key, &text(body), rng).map(|(_, item)| item)
+        Session::initiate(&alice, &bob.bundle, &bob.key, &text(body), rng)
+            .map(|(_, item)| item.into_item())
     };
     let item = first(&[7; FIRST_PAYLOAD_MAX], &mut rng).unwrap();
     let (_, said, _) =
@@ -220,10 +221,10 @@ fn a_first_item_altered_in_any_byte_is_refused_and_the_honest_one_still_opens() 
         Session::accept(&bob.identity, &bob.prekeys, &bob.key, item, rng).map(|got| got.1.body)
     };
     for offset in 0..ITEM_BYTES {
-        let altered = flipped(&first, offset);
+        let altered = flipped(first.item(), offset);
         assert_eq!(accept(&altered, &mut rng), Err(Error::NotForUs));
     }
-    assert_eq!(accept(&first, &mut rng).unwrap(), b"hi");
+    assert_eq!(accept(first.item(), &mut rng).unwrap(), b"hi");
 }
 
 #[test]
@@ -244,11 +245,17 @@ fn items_that_overtake_the_first_one_open_once_it_is_there() {
     let (alice, bob) = (IdentitySecret::generate(&mut rng), inviter(&mut rng));
     let (mut session, first) =
         Session::initiate(&alice, &bob.bundle, &bob.key, &text(b"0"), &mut rng).unwrap();
-    let second = session.seal(&text(b"1"), &mut rng).unwrap();
+    let second = session.seal(&text(b"1"), &mut rng).unwrap().into_item();
     let early = Session::accept(&bob.identity, &bob.prekeys, &bob.key, &second, &mut rng);
     assert_eq!(early.err(), Some(Error::NotForUs));
-    let (mut bob, ..) =
-        Session::accept(&bob.identity, &bob.prekeys, &bob.key, &first, &mut rng).unwrap();
+    let (mut bob, ..) = Session::accept(
+        &bob.identity,
+        &bob.prekeys,
+        &bob.key,
+        first.item(),
+        &mut rng,
+    )
+    .unwrap();
     assert_eq!(bob.open(&second, NOW, &mut rng), Ok(text(b"1")));
 }
 
@@ -328,4 +335,36 @@ fn every_item_has_a_name_of_its_own() {
     let name: ItemHash = one.hash();
     assert_eq!(name, Item::from_bytes(one.clone().into_bytes()).hash());
     assert_ne!(name, two.hash());
+}
+
+#[test]
+fn an_item_that_is_held_opens_again_until_it_is_finished() {
+    let mut p = Pair::new(24);
+    p.alice_seals(b"lost");
+    let current = p.alice_seals(b"of this chain");
+    p.round_trip();
+    let late = p.alice_seals(b"late");
+    let overtakes = p.alice_seals(b"overtakes");
+    p.bob_opens(&overtakes).unwrap();
+    let item = p.bob_seals(b"turn");
+    p.alice_opens(&item).unwrap();
+    let next = p.alice_seals(b"of the next chain");
+    for (item, said) in [
+        (&next, b"of the next chain".as_slice()),
+        (&late, b"late"),
+        (&current, b"of this chain"),
+    ] {
+        for _crash in 0..2 {
+            let before = p.bob.to_bytes();
+            let (text, held) = p.bob.open_held(item, NOW, &mut p.rng).unwrap();
+            assert_eq!(text.body, said);
+            assert_eq!(format!("{held:?}"), "Held([redacted])");
+            drop(held);
+            assert_eq!(p.bob.to_bytes(), before);
+        }
+        let (_, held) = p.bob.open_held(item, NOW, &mut p.rng).unwrap();
+        held.finish();
+        assert!(p.bob.open_held(item, NOW, &mut p.rng).is_err());
+    }
+    p.round_trip();
 }

@@ -185,7 +185,7 @@ impl Rig {
                 let (session, item) =
                     Session::initiate(identity, &self.bundle, &key, &text, rng).unwrap();
                 self.sessions.insert(step.who.clone(), session);
-                Gave::Item(item)
+                Gave::Item(item.into_item())
             }
             "accept" => {
                 let item = text.item();
@@ -195,7 +195,10 @@ impl Rig {
                 self.sessions.insert(step.who.clone(), session);
                 Gave::Text(text)
             }
-            "seal" => Gave::Item(self.session(step).seal(&text.plaintext(), rng).unwrap()),
+            "seal" => {
+                let sealed = self.session(step).seal(&text.plaintext(), rng);
+                Gave::Item(sealed.unwrap().into_item())
+            }
             _ => match self.session(step).open(&text.item(), NOW, rng) {
                 Ok(text) => Gave::Text(text),
                 Err(error) => Gave::Nothing(error),

@@ -54,6 +54,7 @@ impl Pair {
         let bob = inviter(&mut rng);
         let (alice, first) =
             Session::initiate(&identity, &bob.bundle, &bob.key, &text(b"first"), &mut rng).unwrap();
+        let first = first.into_item();
         let (bob, said, peer) =
             Session::accept(&bob.identity, &bob.prekeys, &bob.key, &first, &mut rng).unwrap();
         assert_eq!((said, peer), (text(b"first"), identity.public()));
@@ -61,11 +62,17 @@ impl Pair {
     }
 
     pub fn alice_seals(&mut self, body: &[u8]) -> Item {
-        self.alice.seal(&text(body), &mut self.rng).unwrap()
+        self.alice
+            .seal(&text(body), &mut self.rng)
+            .unwrap()
+            .into_item()
     }
 
     pub fn bob_seals(&mut self, body: &[u8]) -> Item {
-        self.bob.seal(&text(body), &mut self.rng).unwrap()
+        self.bob
+            .seal(&text(body), &mut self.rng)
+            .unwrap()
+            .into_item()
     }
 
     pub fn alice_opens(&mut self, item: &Item) -> Result<Vec<u8>, Error> {
