@@ -8,6 +8,7 @@ macro_rules! number {
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default,
             BorshSerialize, BorshDeserialize, serde::Serialize, serde::Deserialize,
+            schemars::JsonSchema,
         )]
         pub struct $name(u64);
 

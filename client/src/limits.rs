@@ -78,6 +78,15 @@ const _: () = assert!(whist_netdoc::BUNDLE_BYTES_MAX < 2_624 * whist_link::PART_
 pub const RPC_LINE_BYTES_MAX: usize = 512 * 1_024;
 /// Connections to the socket at once.
 pub const RPC_CONNECTIONS_MAX: usize = 32;
+/// Calls of one connection that run side by side.
+pub const RPC_CALLS_MAX: usize = 8;
+/// Lines that wait to be written to one connection: an answer for each call, and some more.
+pub const RPC_LINES_MAX: usize = 16;
+/// Notifications that wait for one connection; beyond it the connection has missed some.
+pub const RPC_NOTICES_MAX: usize = 256;
+/// A connection that takes nothing for this long is closed: a person's program that stands still
+/// for a minute asks again.
+pub const RPC_WRITE_MAX: Duration = Duration::from_secs(60);
 
 const _: () = assert!(NUMBERS_AHEAD == 64 * 8);
 const _: () = assert!(SPARE_LOW < SPARE_ADDRESSES && INVITATIONS_LOW < INVITATIONS_AHEAD);
@@ -92,8 +101,9 @@ pub const LOSS_PENDING_MAX: usize = 2_400;
 pub const CANDIDATES_MAX: usize = 8;
 /// Texts that one `receive` hands out.
 pub const RECEIVE_MAX: usize = 256;
-/// Answers with texts that can still turn out to be unheard: one for each connection.
-pub const HANDED_MAX: usize = RPC_CONNECTIONS_MAX;
+/// Answers with texts that can still turn out to be unheard: one for each call under way, and
+/// one for each line that waits to be written.
+pub const HANDED_MAX: usize = RPC_CONNECTIONS_MAX * (RPC_CALLS_MAX + RPC_LINES_MAX);
 /// Longest wait that a command may ask for.
 pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Chunks of a header with signatures: 26 kB in pieces of 1,900 B.

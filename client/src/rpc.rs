@@ -1,11 +1,11 @@
 //! The socket's language: JSON-RPC 2.0 (<https://www.jsonrpc.org/specification>), one object a
-//! line, requests with an id only (no notifications, no batches). Error codes above zero are the
-//! exit codes that the command line ends with.
+//! line. Requests have an id, and there are no batches; notifications go from the daemon to who
+//! subscribed. Error codes above zero are the exit codes that the command line ends with.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::call::{Call, METHODS};
+use crate::call::{Call, METHODS, Notice};
 use crate::limits::RPC_LINE_BYTES_MAX;
 
 /// The line is not JSON.
@@ -76,7 +76,7 @@ pub fn parse(line: &[u8]) -> Result<Request, (Value, RpcError)> {
             "not a JSON-RPC 2.0 request with an id",
         ));
     }
-    if !METHODS.iter().any(|known| *known == envelope.method) {
+    if !METHODS.iter().any(|(name, _)| *name == envelope.method) {
         return Err(fail(id, METHOD_NOT_FOUND, "there is no such method"));
     }
     let params = envelope
@@ -106,6 +106,15 @@ pub fn response(id: &Value, result: Result<Value, RpcError>) -> String {
         Err(error) => serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error }),
     }
     .to_string()
+}
+
+/// Writes a notification as a line, without the line's end.
+pub fn notification(notice: &Notice) -> String {
+    let mut value = serde_json::to_value(notice).unwrap_or(Value::Null);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("jsonrpc".into(), "2.0".into());
+    }
+    value.to_string()
 }
 
 #[derive(Deserialize)]

@@ -9,84 +9,15 @@
     missing_docs
 )]
 
+mod home;
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output};
 
-use whist_netdoc::{Parameters, testing};
-use whist_types::Wall;
-
-struct Home {
-    dir: tempfile::TempDir,
-}
-
-impl Home {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let genesis = Wall::from_secs(1_700_000_000);
-        let mut authorities = testing::Authorities::new(1, 4, Parameters::default(), genesis);
-        // Nobody listens there: the daemon stays off line.
-        let mut nodes = testing::entries(3, 2, 4);
-        for node in &mut nodes {
-            node.address = "127.0.0.1:9".to_owned();
-        }
-        authorities.set_providers(&nodes);
-        let network = authorities.network().to_toml();
-        std::fs::write(dir.path().join("network.toml"), network).unwrap();
-        std::fs::write(dir.path().join("right"), "correct horse\n").unwrap();
-        std::fs::write(dir.path().join("wrong"), "battery staple\n").unwrap();
-        for name in ["right", "wrong"] {
-            let owner_only = std::fs::Permissions::from_mode(0o600);
-            std::fs::set_permissions(dir.path().join(name), owner_only).unwrap();
-        }
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn command(&self, passphrase: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_whist"));
-        command.arg("--home").arg(self.path("home"));
-        command.arg("--passphrase-file").arg(self.path(passphrase));
-        command.args(args);
-        command
-    }
-
-    fn run(&self, passphrase: &str, args: &[&str]) -> Output {
-        self.command(passphrase, args).output().unwrap()
-    }
-
-    fn init(&self) -> Output {
-        let network = self.path("network.toml");
-        let args = ["init", "--network", network.to_str().unwrap()];
-        self.run("right", &args)
-    }
-
-    fn daemon(&self) -> Daemon {
-        let args = ["daemon", "--debug-build", "--log", "info"];
-        let mut command = self.command("right", &args);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let ready = lines.any(|line| line.unwrap().contains("ready"));
-        assert!(ready, "the daemon ended: {:?}", child.wait());
-        // Somebody must read on, or the daemon's log blocks.
-        std::thread::spawn(move || lines.count());
-        Daemon(child)
-    }
-}
-
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use home::Home;
 
 /// The code and the one line of a failure.
 fn failed(output: &Output) -> (i32, String) {

@@ -1,20 +1,23 @@
 //! What a call gives.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::status::Status;
 use crate::ids::MessageId;
 
-/// What a call gives.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// What a call gives. [`super::METHODS`] names the variant of each method by its title.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Answer {
     /// To `invite`.
+    #[schemars(title = "Invitation")]
     Invitation {
         /// The text to hand over.
         invitation: String,
     },
     /// To `add`.
+    #[schemars(title = "Adding")]
     Adding {
         /// The contact's name.
         contact: String,
@@ -24,6 +27,7 @@ pub enum Answer {
         waits_s: u64,
     },
     /// To `send`.
+    #[schemars(title = "Message")]
     Message {
         /// The text's number.
         message: MessageId,
@@ -31,21 +35,27 @@ pub enum Answer {
         state: MessageState,
     },
     /// To `receive`.
+    #[schemars(title = "Texts")]
     Texts {
         /// Oldest first.
         texts: Vec<Text>,
     },
     /// To `contacts`.
+    #[schemars(title = "Contacts")]
     Contacts {
         /// By name.
         contacts: Vec<ContactInfo>,
     },
     /// To `status`.
+    #[schemars(title = "Status")]
     Status(Box<Status>),
+    /// To what only does something.
+    #[schemars(title = "Done")]
+    Done {},
 }
 
 /// A text that came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Text {
     /// From whom.
     pub contact: String,
@@ -56,7 +66,7 @@ pub struct Text {
 }
 
 /// A contact as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ContactInfo {
     /// Its name.
     pub name: String,
@@ -80,6 +90,7 @@ pub struct ContactInfo {
     Eq,
     Hash,
     Serialize,
+    JsonSchema,
     borsh::BorshSerialize,
     borsh::BorshDeserialize,
 )]

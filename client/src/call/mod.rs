@@ -2,22 +2,32 @@
 //! client share.
 
 mod answer;
+mod notice;
+pub mod schema;
 mod status;
 
 pub use answer::{Answer, ContactInfo, MessageState, Text};
+pub use notice::Notice;
 pub use status::{Kinds, Stats, Status};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The names of all methods.
-pub const METHODS: [&str; 7] = [
-    "invite", "add", "send", "receive", "contacts", "status", "stop",
+/// The names of all methods, and of what each gives: a variant of [`Answer`].
+pub const METHODS: [(&str, &str); 8] = [
+    ("invite", "Invitation"),
+    ("add", "Adding"),
+    ("send", "Message"),
+    ("receive", "Texts"),
+    ("contacts", "Contacts"),
+    ("status", "Status"),
+    ("subscribe", "Done"),
+    ("stop", "Done"),
 ];
 
-/// What can be asked. A method's name is the words of the command, joined by
-/// a dot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "method", content = "params")]
+/// What can be asked. A method's name is the words of the command, joined by a dot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "method", content = "params", deny_unknown_fields)]
 pub enum Call {
     /// Take a prepared invitation.
     #[serde(rename = "invite")]
@@ -69,6 +79,9 @@ pub enum Call {
     /// How things stand.
     #[serde(rename = "status")]
     Status {},
+    /// Get a notification on this connection for each event from now on.
+    #[serde(rename = "subscribe")]
+    Subscribe {},
     /// End the daemon.
     #[serde(rename = "stop")]
     Stop {},

@@ -1,9 +1,10 @@
 //! How things stand, as `status` gives it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Packets by kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Kinds {
     /// `ECHO`: cover.
     pub echo: u64,
@@ -27,7 +28,7 @@ impl Kinds {
 }
 
 /// What was counted since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Stats {
     /// Packets that left.
     pub sent: Kinds,
@@ -58,7 +59,7 @@ pub struct Stats {
 }
 
 /// How things stand.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Status {
     /// Whether there is a link to the entry provider, and a consensus to send by.
     pub online: bool,

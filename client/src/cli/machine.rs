@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use whist_rt::{Exit, Failure};
 
-use super::Context;
-use crate::call::Call;
+use super::{Context, socket, streams};
+use crate::call::{Call, schema};
 use crate::config::Profile;
 use crate::daemon;
 
@@ -34,7 +34,13 @@ pub(super) enum Machine {
         /// Allow a build with debug assertions: for test networks only.
         #[arg(long)]
         debug_build: bool,
+        /// Print the socket's language as OpenRPC, for other people's programs, and end.
+        #[arg(long)]
+        print_schema: bool,
     },
+    /// Hand lines of JSON-RPC from stdin to the daemon, and its lines to stdout.
+    #[command(after_help = "Example: whist rpc < calls.jsonl")]
+    Rpc,
     /// How things stand: network, profile, crowd, losses, costs.
     #[command(after_help = "Example: whist status --json")]
     Status,
@@ -47,7 +53,13 @@ impl Machine {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Init { network, profile } => init(context, network, profile),
-            Self::Daemon { log, debug_build } => {
+            Self::Daemon {
+                print_schema: true, ..
+            } => streams::print(&schema::document().to_string()),
+            Self::Rpc => socket::bridge(&context.home),
+            Self::Daemon {
+                log, debug_build, ..
+            } => {
                 let log = log.unwrap_or_else(|| context.config.log.clone());
                 daemon::run(&context.home, &context.passphrase, &log, debug_build)
             }

@@ -1,17 +1,19 @@
 //! The way to the daemon: one line to its socket, one back.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::{io, thread};
 
 use serde_json::Value;
-use whist_rt::{Exit, Failure};
+use whist_rt::{Exit, Failure, local};
 
 use crate::call::Call;
 use crate::daemon;
 use crate::rpc;
 
-fn no_daemon(home: &Path) -> Failure {
+pub(super) fn no_daemon(home: &Path) -> Failure {
     let home = home.display();
     Failure::new(
         Exit::NoDaemon,
@@ -19,20 +21,32 @@ fn no_daemon(home: &Path) -> Failure {
     )
 }
 
+/// Connects, and says nothing before the kernel has said that it is this user who listens there.
 pub(super) fn connect(home: &Path) -> Result<UnixStream, Failure> {
-    UnixStream::connect(daemon::socket_path(home)).map_err(|_| no_daemon(home))
+    let stream = UnixStream::connect(daemon::socket_path(home)).map_err(|_| no_daemon(home))?;
+    let peer = local::peer(&stream).map_err(|_| no_daemon(home))?;
+    if peer.uid == local::uid() {
+        Ok(stream)
+    } else {
+        let why = "the socket is served by another user: nothing was told to it";
+        Err(Failure::new(Exit::Refused, why))
+    }
 }
 
+/// Asks one thing.
 pub(super) fn ask(home: &Path, call: &Call) -> Result<Value, Failure> {
-    let mut stream = connect(home)?;
-    let no_daemon = |_: std::io::Error| no_daemon(home);
+    ask_on(connect(home)?, call)
+}
+
+fn ask_on(mut stream: UnixStream, call: &Call) -> Result<Value, Failure> {
+    let ended = || Failure::new(Exit::NoDaemon, "the daemon ended meanwhile");
     let line = format!("{}\n", rpc::request(1, call));
-    stream.write_all(line.as_bytes()).map_err(no_daemon)?;
+    stream.write_all(line.as_bytes()).map_err(|_| ended())?;
     let mut answer = Vec::new();
-    let mut reader = BufReader::new(stream);
-    let got = reader.read_until(b'\n', &mut answer).map_err(no_daemon)?;
-    if got == 0 {
-        return Err(Failure::new(Exit::NoDaemon, "the daemon ended meanwhile"));
+    let mut reader = BufReader::new(&stream);
+    let got = reader.read_until(b'\n', &mut answer);
+    if !got.is_ok_and(|bytes| bytes > 0) {
+        return Err(ended());
     }
     rpc::parse_response(&answer).map_err(|error| {
         let exit = match error.code {
@@ -47,4 +61,32 @@ pub(super) fn ask(home: &Path, call: &Call) -> Result<Value, Failure> {
         };
         Failure::new(exit, error.message)
     })
+}
+
+/// `whist rpc`: stdin to the socket and the socket to stdout, until the daemon has closed.
+pub(super) fn bridge(home: &Path) -> Result<(), Failure> {
+    let mut stream = connect(home)?;
+    let broken = |error: io::Error| Failure::new(Exit::Other, format!("rpc: {error}"));
+    let mut back = stream.try_clone().map_err(broken)?;
+    thread::spawn(move || {
+        let _ = hand_over(&mut io::stdin().lock(), &mut stream);
+        let _ = stream.shutdown(Shutdown::Write);
+    });
+    hand_over(&mut back, &mut io::stdout().lock()).map_err(broken)
+}
+
+/// Each piece as it comes. `io::copy` would leave it to the kernel, which may hold a piece back
+/// until a next one comes.
+fn hand_over(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let piece = match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(bytes) => buffer.get(..bytes).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        to.write_all(piece)?;
+        to.flush()?;
+    }
 }

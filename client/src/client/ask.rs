@@ -45,7 +45,9 @@ impl Client {
                 contacts: self.contact_list(now),
             })),
             Call::Status {} => Ok(Some(Answer::Status(Box::new(self.status(now))))),
-            Call::Stop {} => Err(RpcError::new(OTHER, "only the daemon can be stopped")),
+            Call::Stop {} | Call::Subscribe {} => {
+                Err(RpcError::new(OTHER, "this is asked of the daemon"))
+            }
         };
         match answer {
             Ok(Some(answer)) => self.answer(tag, Ok(answer)),

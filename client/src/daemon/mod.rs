@@ -25,7 +25,7 @@ use crate::limits::VAULT_QUEUE;
 use crate::passphrase;
 use crate::rows::Batch;
 use crate::vault::{Vault, VaultError};
-use desk::{Desk, Waiting, happened};
+use desk::{Board, Desk};
 use socket::{accept, bind};
 
 const PROGRAM: &str = "whist";
@@ -93,16 +93,10 @@ async fn serve(
         move || keep(vault, vault_queue, &handle, &shutdown)
     });
     let (listener, uid) = bind(socket)?;
-    let desk = Desk {
-        client: handle,
-        uid,
-        waiting: Waiting::default(),
-        last: std::sync::Arc::default(),
-        shutdown: shutdown.clone(),
-    };
-    shutdown.spawn(accept(listener, desk.clone()));
+    let board = Board::default();
+    let desk = Desk::new(handle, board.clone(), uid, shutdown.clone());
+    shutdown.spawn(accept(listener, desk));
     info!("the daemon is ready");
-    let waiting = desk.waiting.clone();
     let failing = shutdown.clone();
     let effects = move |_now, effect: Effect| match effect {
         // A full queue is a disk that stands still: nothing durable, nothing sent. Waiting here
@@ -112,7 +106,7 @@ async fn serve(
                 failing.fail("the vault does not keep up");
             }
         }
-        Effect::Event(event) => happened(&waiting, event),
+        Effect::Event(event) => board.show(event),
     };
     let options = DriverOptions::new(clock);
     let ended = Driver::run(client, options, effects, queue, shutdown).await;

@@ -59,7 +59,7 @@ pub(super) async fn accept(listener: UnixListener, desk: Desk) {
         }
         let desk = desk.clone();
         task::spawn(async move {
-            let _ = talk(stream, desk).await;
+            talk(stream, desk).await;
             drop(place);
         });
     }

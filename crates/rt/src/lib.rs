@@ -9,6 +9,7 @@ pub mod files;
 pub mod keys;
 pub mod limits;
 mod links;
+pub mod local;
 pub mod logs;
 pub mod metrics;
 pub mod process;

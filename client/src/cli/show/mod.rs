@@ -26,6 +26,7 @@ pub(super) fn text(call: &Call, answer: &Value) -> String {
             .join("\n"),
         Call::Status {} => status::text(answer),
         Call::Stop {} => "ending".to_owned(),
+        Call::Subscribe {} => String::new(),
     }
 }
 
