@@ -10,7 +10,7 @@ use crate::passphrase::Source;
 /// How often packets leave, day and night: what the entry provider sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Profile {
+pub enum Rate {
     /// One packet in 30 seconds on average.
     Low,
     /// One packet a second on average.
@@ -20,7 +20,7 @@ pub enum Profile {
     High,
 }
 
-impl Profile {
+impl Rate {
     /// Its number in the consensus's parameters.
     pub const fn number(self) -> u8 {
         match self {
@@ -35,14 +35,16 @@ impl Profile {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The folder of vault and socket; `~/.whist` if left out.
+    /// The folder of vault and socket; chosen by `--profile` if left out.
     pub home: Option<PathBuf>,
     /// The network's file, for `init`.
     pub network: Option<PathBuf>,
     /// How often packets leave, for `init`.
-    pub profile: Profile,
+    pub rate: Rate,
     /// What the daemon logs.
     pub log: String,
+    /// A shell command that the daemon runs when texts came.
+    pub hook: Option<String>,
     /// A file with the passphrase in its first line.
     pub passphrase_file: Option<PathBuf>,
     /// A shell command that prints the passphrase.
@@ -54,8 +56,9 @@ impl Default for Config {
         Self {
             home: None,
             network: None,
-            profile: Profile::default(),
+            rate: Rate::default(),
             log: "warn".to_owned(),
+            hook: None,
             passphrase_file: None,
             passphrase_command: None,
         }
@@ -77,13 +80,14 @@ mod tests {
     use super::*;
 
     const EXAMPLE: &str = include_str!("../whist.example.toml");
-    const KEYS: [&str; 6] = [
+    const KEYS: [&str; 7] = [
         "home",
+        "hook",
         "log",
         "network",
         "passphrase_command",
         "passphrase_file",
-        "profile",
+        "rate",
     ];
 
     #[test]

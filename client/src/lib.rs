@@ -23,6 +23,7 @@ pub mod passphrase;
 pub mod rows;
 pub mod rpc;
 mod surbs;
+pub mod terminal;
 pub mod vault;
 
 pub use account::first_rows;

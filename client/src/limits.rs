@@ -76,6 +76,10 @@ pub const DOCUMENT_PARTS_MAX: u16 = 2_640;
 const _: () = assert!(whist_netdoc::BUNDLE_BYTES_MAX < 2_624 * whist_link::PART_BYTES);
 /// One line of the socket: a text of the greatest size, escaped.
 pub const RPC_LINE_BYTES_MAX: usize = 512 * 1_024;
+/// A hook that runs longer than this is ended.
+pub const HOOK_MAX: Duration = Duration::from_secs(60);
+/// How long `stop` waits for the daemon's end: links have ten seconds to say good-bye.
+pub const STOP_MAX: Duration = Duration::from_secs(120);
 /// Connections to the socket at once.
 pub const RPC_CONNECTIONS_MAX: usize = 32;
 /// Calls of one connection that run side by side.

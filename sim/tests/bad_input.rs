@@ -287,11 +287,15 @@ fn a_daemon_answers_what_it_cannot_do_with_one_line_and_goes_on() {
         let cases: [(&[&str], i32, &str); 8] = [
             (&["send", "eve", "hello"], UNKNOWN_CONTACT, "contact"),
             (&["receive", "--from", "eve"], UNKNOWN_CONTACT, "contact"),
-            (&["add", "eve", "whist:none", "--now"], USAGE, "invitation"),
-            (&["add", "eve", "whist:none"], USAGE, "invitation"),
-            (&["add", "eve", "", "--now"], USAGE, "invitation"),
-            (&["invite", "eve"], TIMED_OUT, "invitation"),
-            (&["receive", "--wait", "1"], TIMED_OUT, "nothing"),
+            (&["add", "whist:none", "--now"], USAGE, "invitation"),
+            (&["add", "whist:none", "--name", "eve"], USAGE, "invitation"),
+            (&["add", "", "--now"], USAGE, "invitation"),
+            (&["invite"], TIMED_OUT, "invitation"),
+            (
+                &["receive", "--wait", "--timeout", "1"],
+                TIMED_OUT,
+                "nothing",
+            ),
             (&["daemon", "--debug-build"], OTHER, "another instance"),
         ];
         for (arguments, code, words) in cases {

@@ -32,7 +32,8 @@ pub enum Call {
     /// Take a prepared invitation.
     #[serde(rename = "invite")]
     Invite {
-        /// What the contact will be called.
+        /// What the contact will be called; a free name if empty.
+        #[serde(default)]
         name: String,
         /// Wait this long for one that is published.
         #[serde(default)]
@@ -41,7 +42,8 @@ pub enum Call {
     /// Open an invitation.
     #[serde(rename = "add")]
     Add {
-        /// What the contact will be called.
+        /// What the contact will be called; a free name if empty.
+        #[serde(default)]
         name: String,
         /// The text.
         invitation: String,

@@ -83,6 +83,8 @@ pub struct Status {
     pub unread: usize,
     /// Requests in the outbox.
     pub outbox: usize,
+    /// Seconds after which they will have left once, on average, if the link holds.
+    pub outbox_leaves_s: u64,
     /// Invitations that can be given out at once.
     pub invitations_ready: usize,
     /// What the person should know.

@@ -5,22 +5,22 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use whist_rt::{Exit, Failure};
 
-use super::{Context, socket, streams};
+use super::{Context, socket, start, streams};
 use crate::call::{Call, schema};
-use crate::config::Profile;
+use crate::config::Rate;
 use crate::daemon;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Machine {
-    /// Make the vault; connects nowhere.
-    #[command(after_help = "Example: whist init --network network.toml --profile standard")]
+    /// Make the vault and start its daemon.
+    #[command(after_help = "Example: whist init --network network.toml --rate standard")]
     Init {
         /// The network's file, as its operators publish it.
         #[arg(long, value_name = "FILE")]
         network: Option<PathBuf>,
         /// How often packets leave [default: standard].
         #[arg(long, value_enum)]
-        profile: Option<Profile>,
+        rate: Option<Rate>,
     },
     /// Run: send cover and messages, receive, until SIGTERM.
     #[command(
@@ -31,9 +31,12 @@ pub(super) enum Machine {
         /// What is logged [default: warn]; nothing in any log names anybody.
         #[arg(long, value_name = "FILTER")]
         log: Option<String>,
-        /// Allow a build with debug assertions: for test networks only.
-        #[arg(long)]
-        debug_build: bool,
+        /// A shell command to run when texts came; WHIST_TEXTS is their count.
+        #[arg(long, value_name = "COMMAND")]
+        hook: Option<String>,
+        /// Take the passphrase from stdin, say one word and let go of whoever started this.
+        #[arg(long, hide = true)]
+        detached: bool,
         /// Print the socket's language as OpenRPC, for other people's programs, and end.
         #[arg(long)]
         print_schema: bool,
@@ -44,7 +47,7 @@ pub(super) enum Machine {
     /// How things stand: network, profile, crowd, losses, costs.
     #[command(after_help = "Example: whist status --json")]
     Status,
-    /// End the daemon.
+    /// End the daemon, and return when it has ended.
     #[command(after_help = "Example: whist stop")]
     Stop,
 }
@@ -52,41 +55,65 @@ pub(super) enum Machine {
 impl Machine {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
-            Self::Init { network, profile } => init(context, network, profile),
+            Self::Init { network, rate } => init(context, network, rate),
             Self::Daemon {
                 print_schema: true, ..
             } => streams::print(&schema::document().to_string()),
-            Self::Rpc => socket::bridge(&context.home),
             Self::Daemon {
-                log, debug_build, ..
-            } => {
-                let log = log.unwrap_or_else(|| context.config.log.clone());
-                daemon::run(&context.home, &context.passphrase, &log, debug_build)
-            }
+                log,
+                hook,
+                detached,
+                ..
+            } => daemon(context, log, hook, detached),
+            Self::Rpc => socket::bridge(start::connect(context)?),
             Self::Status => context.ask(&Call::Status {}),
-            Self::Stop => context.ask(&Call::Stop {}),
+            Self::Stop => {
+                socket::stop(context)?;
+                context.say("the daemon has ended")
+            }
         }
     }
 }
 
-fn init(
-    context: &Context,
-    network: Option<PathBuf>,
-    profile: Option<Profile>,
-) -> Result<(), Failure> {
+fn init(context: &Context, network: Option<PathBuf>, rate: Option<Rate>) -> Result<(), Failure> {
     let network = network
         .or_else(|| context.config.network.clone())
         .ok_or_else(|| Failure::new(Exit::Usage, "which network? use --network FILE"))?;
-    let profile = profile.unwrap_or(context.config.profile);
-    daemon::init(
-        &context.home,
-        &network,
-        profile.number(),
-        &context.passphrase,
-    )?;
+    let rate = rate.unwrap_or(context.config.rate);
+    let passphrase = daemon::init(&context.home, &network, rate.number(), &context.passphrase)?;
     let home = context.home.display();
-    let done = serde_json::json!({ "home": home.to_string() });
-    context.print(done.to_string(), || {
-        format!("{home} is made; next: whist daemon")
+    if context.starts {
+        start::start(context, &passphrase)?;
+    }
+    if context.json {
+        let done = serde_json::json!({ "home": home.to_string(), "daemon": context.starts });
+        return streams::print(&done.to_string());
+    }
+    streams::print(&match context.starts {
+        true => format!("{home} is made, and its daemon runs; next: whist status"),
+        false => format!("{home} is made; next: whist daemon"),
     })
+}
+
+fn daemon(
+    context: &Context,
+    log: Option<String>,
+    hook: Option<String>,
+    detached: bool,
+) -> Result<(), Failure> {
+    let usual = match context.verbose {
+        true => "info".to_owned(),
+        false => context.config.log.clone(),
+    };
+    let run = daemon::Run {
+        home: context.home.clone(),
+        socket: context.socket.clone(),
+        log: log.unwrap_or(usual),
+        hook: hook.or_else(|| context.config.hook.clone()),
+        debug_build: context.debug_build,
+    };
+    if detached {
+        return start::detached(&run);
+    }
+    daemon::run(&run, || context.passphrase.read(false), || {})
 }

@@ -5,9 +5,12 @@ mod machine;
 mod people;
 mod show;
 mod socket;
+mod start;
 mod streams;
 mod texts;
 
+use std::fs::File;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -15,6 +18,7 @@ use whist_rt::{Exit, Failure, config};
 
 use crate::call::Call;
 use crate::config::Config;
+use crate::daemon;
 use crate::passphrase::Source;
 
 /// Untraceable messages over a mix network.
@@ -22,12 +26,11 @@ use crate::passphrase::Source;
 #[command(
     version,
     after_help = "Examples:
-  whist init --network network.toml        make the vault; asks for a passphrase
-  whist daemon                             run until SIGTERM; asks for the passphrase
-  whist invite bob                         print an invitation for somebody called bob
-  whist add alice -                        open an invitation, read from stdin
+  whist init --network network.toml        make the vault, start the daemon
+  whist invite --name bob                  print an invitation for somebody called bob
+  whist add --name alice -                 open an invitation, read from stdin
   whist send alice -                       queue a text, read from stdin
-  whist receive --wait 60                  print what came, or wait a minute for it
+  whist receive --wait --timeout 60        print what came, or wait a minute for it
   whist status                             what is hidden how well, what is lost
 
 Exit codes: 0 ok, 1 other, 2 usage, 3 wrong passphrase, 4 no daemon, 5 unknown contact,
@@ -37,12 +40,36 @@ pub struct Cli {
     /// A TOML file (whist.example.toml names every key); options here come before it.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The folder of vault and socket [default: ~/.whist].
+    /// The folder of vault and socket, in place of the profile's.
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
-    /// Print one JSON object instead of text.
+    /// Whose vault: each name has a folder of its own [default: default].
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "home")]
+    profile: Option<String>,
+    /// The daemon's socket, in a folder of mode 0700 [default: daemon.sock in the folder].
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Print JSON Lines instead of text.
     #[arg(long, global = true)]
     json: bool,
+    /// Say nothing beside answers and errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more: which socket is asked, and what the daemon does.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// Never ask on the terminal.
+    #[arg(long, global = true)]
+    no_input: bool,
+    /// Never start the daemon.
+    #[arg(long, global = true)]
+    no_daemon: bool,
+    /// Allow a build with debug assertions: for test networks only.
+    #[arg(long, global = true)]
+    debug_build: bool,
+    /// Mark what matters in colour [default: on a terminal, unless NO_COLOR is set].
+    #[arg(long, global = true, value_name = "WHEN")]
+    color: Option<clap::ColorChoice>,
     #[command(flatten)]
     passphrase: Source,
     #[command(subcommand)]
@@ -63,21 +90,54 @@ enum Command {
 /// What the global options and the configuration say.
 struct Context {
     home: PathBuf,
+    socket: PathBuf,
     passphrase: Source,
     config: Config,
+    config_file: Option<PathBuf>,
     json: bool,
+    quiet: bool,
+    verbose: bool,
+    /// Whether the terminal may be asked.
+    asks: bool,
+    /// Whether a daemon may be started.
+    starts: bool,
+    debug_build: bool,
+    color: bool,
 }
 
 impl Context {
     /// Asks the daemon and prints what it says.
     fn ask(&self, call: &Call) -> Result<(), Failure> {
-        let answer = socket::ask(&self.home, call)?;
-        self.print(answer.to_string(), || show::text(call, &answer))
+        if self.verbose {
+            self.say(&format!("asking at {}", self.socket.display()))?;
+        }
+        let answer = socket::ask(start::connect(self)?, call)?;
+        if self.json {
+            show::json_lines(&answer)
+                .iter()
+                .try_for_each(|line| streams::print(line))
+        } else {
+            streams::print(&show::text(call, &answer, self.color))
+        }
     }
 
-    /// Prints one of two forms of the same.
-    fn print(&self, json: String, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        streams::print(&if self.json { json } else { text() })
+    /// A line beside the answer.
+    fn say(&self, line: &str) -> Result<(), Failure> {
+        if self.quiet {
+            return Ok(());
+        }
+        streams::say(line)
+    }
+
+    /// Whether the passphrase is at hand or somebody can type it.
+    fn can_be_told_the_passphrase(&self) -> bool {
+        let Source {
+            passphrase_file,
+            passphrase_command,
+            ..
+        } = &self.passphrase;
+        let given = passphrase_file.is_some() || passphrase_command.is_some();
+        given || (self.asks && File::open("/dev/tty").is_ok())
     }
 }
 
@@ -87,27 +147,70 @@ impl Cli {
     /// # Errors
     /// One line and an exit code.
     pub fn run(self) -> Result<(), Failure> {
-        let config: Config = match &self.config {
-            Some(path) => config::load(path)?,
-            None => Config::default(),
-        };
-        let context = Context {
-            home: home(self.home.or_else(|| config.home.clone()))?,
-            passphrase: self.passphrase.or(config.passphrase()),
-            config,
-            json: self.json,
-        };
-        match self.command {
+        let (command, context) = self.context()?;
+        match command {
             Command::Machine(command) => command.run(&context),
             Command::People(command) => context.ask(&command.call(&context)?),
             Command::Texts(command) => context.ask(&command.call()?),
         }
     }
+
+    fn context(self) -> Result<(Command, Context), Failure> {
+        let usual = folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("whist.toml"));
+        let config_file = self.config.or(usual.filter(|file| file.exists()));
+        let config: Config = match &config_file {
+            Some(path) => config::load(path)?,
+            None => Config::default(),
+        };
+        let home = match (self.home, self.profile) {
+            (Some(home), _) => home,
+            (None, Some(name)) => profile_home(&name)?,
+            (None, None) => match &config.home {
+                Some(home) => home.clone(),
+                None => profile_home("default")?,
+            },
+        };
+        let terminal = std::io::stdout().is_terminal();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|said| !said.is_empty());
+        let context = Context {
+            socket: self.socket.unwrap_or_else(|| daemon::socket_path(&home)),
+            home,
+            passphrase: self.passphrase.or(config.passphrase()),
+            config,
+            config_file,
+            json: self.json,
+            quiet: self.quiet,
+            verbose: self.verbose,
+            asks: !self.no_input,
+            starts: !self.no_daemon,
+            debug_build: self.debug_build,
+            color: match self.color {
+                Some(clap::ColorChoice::Always) => true,
+                Some(clap::ColorChoice::Never) => false,
+                Some(clap::ColorChoice::Auto) | None => terminal && !plain,
+            },
+        };
+        Ok((self.command, context))
+    }
 }
 
-fn home(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+/// The folder `whist` of one of the folders of the XDG specification.
+fn folder(variable: &str, usual: &str) -> Option<PathBuf> {
+    let given = std::env::var_os(variable).map(PathBuf::from);
     given
-        .or_else(|| std::env::home_dir().map(|home| home.join(".whist")))
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::home_dir().map(|home| home.join(usual)))
+        .map(|path| path.join("whist"))
+}
+
+fn profile_home(name: &str) -> Result<PathBuf, Failure> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.is_empty() || name.len() > 32 || !name.chars().all(fine) {
+        let why = "a profile's name has letters, digits, - and _, 32 at most";
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    folder("XDG_DATA_HOME", ".local/share")
+        .map(|folder| folder.join(name))
         .ok_or_else(|| Failure::new(Exit::Usage, "no home folder: use --home"))
 }
 
@@ -145,7 +248,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().to_str().unwrap();
         for line in [vec!["status"], vec!["send", "bob", "x"], vec!["contacts"]] {
-            let args = ["whist", "--home", home].into_iter().chain(line);
+            let args = ["whist", "--no-input", "--home", home]
+                .into_iter()
+                .chain(line);
             let failure = Cli::parse_from(args).run().unwrap_err();
             assert_eq!(failure.exit, Exit::NoDaemon);
             assert!(!failure.message.contains('\n'));

@@ -3,33 +3,41 @@
 use clap::Subcommand;
 use whist_rt::{Exit, Failure};
 
-use super::{Context, socket, streams};
+use super::{Context, start, streams};
 use crate::call::Call;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum People {
     /// Print an invitation, to be given to one person over a safe way.
-    #[command(after_help = "Example: whist invite bob --wait 60")]
+    #[command(after_help = "Example: whist invite --name bob --wait")]
     Invite {
-        /// What to call whoever uses it.
-        name: String,
-        /// Wait this many seconds until one is published.
-        #[arg(long, default_value_t = 0, value_name = "SECONDS")]
-        wait: u64,
+        /// What to call whoever uses it [default: a free one, such as contact-1].
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Wait until one is published.
+        #[arg(long)]
+        wait: bool,
+        /// So many seconds at most.
+        #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+        timeout: u64,
     },
     /// Open an invitation; who gave it becomes a contact.
-    #[command(after_help = "Example: whist add alice - --wait 60 < invitation.txt")]
+    #[command(after_help = "Example: whist add --name alice - < invitation.txt")]
     Add {
-        /// What to call who gave it.
-        name: String,
         /// The text; `-` reads it from stdin, where no other process sees it.
         invitation: String,
+        /// What to call who gave it [default: a free one, such as contact-1].
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
         /// Do not wait at random: the provider of the invitation may see when it was read.
         #[arg(long)]
         now: bool,
-        /// Wait this many seconds until it is opened.
-        #[arg(long, default_value_t = 0, value_name = "SECONDS")]
-        wait: u64,
+        /// Wait until it is opened.
+        #[arg(long)]
+        wait: bool,
+        /// So many seconds at most.
+        #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
+        timeout: u64,
     },
     /// List the contacts with the fingerprints of their keys.
     #[command(after_help = "Example: whist contacts --json")]
@@ -39,25 +47,33 @@ pub(super) enum People {
 impl People {
     pub(super) fn call(self, context: &Context) -> Result<Call, Failure> {
         Ok(match self {
-            Self::Invite { name, wait } => Call::Invite { name, wait_s: wait },
-            Self::Add {
+            Self::Invite {
                 name,
+                wait,
+                timeout,
+            } => Call::Invite {
+                name: name.unwrap_or_default(),
+                wait_s: if wait { timeout } else { 0 },
+            },
+            Self::Add {
                 invitation,
+                name,
                 now,
                 wait,
+                timeout,
             } => {
                 let invitation = streams::or_stdin(invitation)?;
                 // What is no invitation shows nothing to anybody: one line says so, and no other.
                 invitation
                     .parse::<whist_ratchet::Invitation>()
                     .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-                socket::connect(&context.home)?;
-                streams::say(what_waits(now))?;
+                start::connect(context)?;
+                context.say(what_waits(now))?;
                 Call::Add {
-                    name,
+                    name: name.unwrap_or_default(),
                     invitation,
                     now,
-                    wait_s: wait,
+                    wait_s: if wait { timeout } else { 0 },
                 }
             }
             Self::Contacts => Call::Contacts {},

@@ -7,13 +7,15 @@ use std::path::Path;
 use std::{io, thread};
 
 use serde_json::Value;
-use whist_rt::{Exit, Failure, local};
+use whist_rt::local::{self, Watched};
+use whist_rt::{Exit, Failure};
 
+use super::Context;
 use crate::call::Call;
-use crate::daemon;
-use crate::rpc;
+use crate::limits::STOP_MAX;
+use crate::{rpc, terminal};
 
-pub(super) fn no_daemon(home: &Path) -> Failure {
+fn no_daemon(home: &Path) -> Failure {
     let home = home.display();
     Failure::new(
         Exit::NoDaemon,
@@ -22,8 +24,9 @@ pub(super) fn no_daemon(home: &Path) -> Failure {
 }
 
 /// Connects, and says nothing before the kernel has said that it is this user who listens there.
-pub(super) fn connect(home: &Path) -> Result<UnixStream, Failure> {
-    let stream = UnixStream::connect(daemon::socket_path(home)).map_err(|_| no_daemon(home))?;
+pub(super) fn connect(context: &Context) -> Result<UnixStream, Failure> {
+    let home = &context.home;
+    let stream = UnixStream::connect(&context.socket).map_err(|_| no_daemon(home))?;
     let peer = local::peer(&stream).map_err(|_| no_daemon(home))?;
     if peer.uid == local::uid() {
         Ok(stream)
@@ -34,11 +37,7 @@ pub(super) fn connect(home: &Path) -> Result<UnixStream, Failure> {
 }
 
 /// Asks one thing.
-pub(super) fn ask(home: &Path, call: &Call) -> Result<Value, Failure> {
-    ask_on(connect(home)?, call)
-}
-
-fn ask_on(mut stream: UnixStream, call: &Call) -> Result<Value, Failure> {
+pub(super) fn ask(mut stream: UnixStream, call: &Call) -> Result<Value, Failure> {
     let ended = || Failure::new(Exit::NoDaemon, "the daemon ended meanwhile");
     let line = format!("{}\n", rpc::request(1, call));
     stream.write_all(line.as_bytes()).map_err(|_| ended())?;
@@ -48,24 +47,42 @@ fn ask_on(mut stream: UnixStream, call: &Call) -> Result<Value, Failure> {
     if !got.is_ok_and(|bytes| bytes > 0) {
         return Err(ended());
     }
-    rpc::parse_response(&answer).map_err(|error| {
-        let exit = match error.code {
-            2 | rpc::INVALID_PARAMS => Exit::Usage,
-            3 => Exit::Locked,
-            4 => Exit::NoDaemon,
-            5 => Exit::UnknownContact,
-            6 => Exit::KeyChanged,
-            7 => Exit::TimedOut,
-            8 => Exit::Refused,
-            _ => Exit::Other,
-        };
-        Failure::new(exit, error.message)
-    })
+    rpc::parse_response(&answer)
+        .map_err(|error| Failure::new(exit_of(error.code), terminal::line(&error.message)))
+}
+
+/// The exit code that an error's code stands for.
+pub(super) const fn exit_of(code: i64) -> Exit {
+    match code {
+        2 | rpc::INVALID_PARAMS => Exit::Usage,
+        3 => Exit::Locked,
+        4 => Exit::NoDaemon,
+        5 => Exit::UnknownContact,
+        6 => Exit::KeyChanged,
+        7 => Exit::TimedOut,
+        8 => Exit::Refused,
+        _ => Exit::Other,
+    }
+}
+
+/// Ends the daemon, and returns when it has ended: when its process is no more, whoever started it,
+/// its files are closed and its folder is free.
+pub(super) fn stop(context: &Context) -> Result<(), Failure> {
+    let stream = connect(context)?;
+    let gone = |error: io::Error| Failure::new(Exit::Other, format!("cannot watch it: {error}"));
+    let peer = local::peer(&stream).map_err(gone)?;
+    // Watched before it is asked: its answer shows that no other process has its number.
+    let watched = Watched::new(&peer).map_err(gone)?;
+    ask(stream, &Call::Stop {})?;
+    if watched.ended_within(STOP_MAX).map_err(gone)? {
+        return Ok(());
+    }
+    let why = "the daemon was told to end and has not ended yet";
+    Err(Failure::new(Exit::TimedOut, why))
 }
 
 /// `whist rpc`: stdin to the socket and the socket to stdout, until the daemon has closed.
-pub(super) fn bridge(home: &Path) -> Result<(), Failure> {
-    let mut stream = connect(home)?;
+pub(super) fn bridge(mut stream: UnixStream) -> Result<(), Failure> {
     let broken = |error: io::Error| Failure::new(Exit::Other, format!("rpc: {error}"));
     let mut back = stream.try_clone().map_err(broken)?;
     thread::spawn(move || {

@@ -1,10 +1,13 @@
 //! How things stand, said openly.
 
+use std::time::Duration;
+
 use whist_link::RECORD_BYTES;
 use whist_netdoc::{Consensus, PROFILES};
 use whist_types::{Layer, Now};
 
 use crate::account::family_of;
+use crate::api::seconds_up;
 use crate::call::{ContactInfo, Status};
 
 use crate::client::Client;
@@ -57,6 +60,7 @@ impl Client {
             contacts: self.people.contacts.len(),
             unread: self.inbox.len(),
             outbox: self.outbox.len(),
+            outbox_leaves_s: self.outbox_leaves_s(),
             invitations_ready: self.people.invitations.values().filter(ready).count(),
             warnings: self.warnings(now, consensus.as_deref()),
             loss: loss.loss(),
@@ -66,6 +70,15 @@ impl Client {
         }
     }
 
+    /// One request leaves at each send tick.
+    fn outbox_leaves_s(&self) -> u64 {
+        let parameters = self.parameters();
+        let rate = parameters.rate_per_s(self.account.profile);
+        let sends = rate * f64::from(parameters.share_send_16ths) / 16.0;
+        let queued = f64::from(u32::try_from(self.outbox.len()).unwrap_or(u32::MAX));
+        Duration::try_from_secs_f64(queued / sends).map_or(u64::MAX, seconds_up)
+    }
+
     fn bytes_per_month(&self) -> u64 {
         let parameters = self.parameters();
         let frames = parameters.rate_per_s(self.account.profile)
@@ -73,7 +86,7 @@ impl Client {
         let record = f64::from(u32::try_from(RECORD_BYTES).unwrap_or(u32::MAX));
         let bytes = frames * record * SECONDS_PER_MONTH;
         // Through a duration, whose conversion is checked: a float has no checked one to integers.
-        std::time::Duration::try_from_secs_f64(bytes).map_or(u64::MAX, |d| d.as_secs())
+        Duration::try_from_secs_f64(bytes).map_or(u64::MAX, |d| d.as_secs())
     }
 
     fn warnings(&self, now: Now, consensus: Option<&Consensus>) -> Vec<String> {

@@ -8,6 +8,7 @@ use whist_rt::sync::{mpsc, oneshot};
 use whist_rt::tracing::info;
 use whist_rt::{Handle, Shutdown, task};
 
+use super::hook::Hook;
 use crate::api::{Command, Event};
 use crate::call::{Answer, Call, Notice};
 use crate::limits::RPC_NOTICES_MAX;
@@ -96,6 +97,7 @@ fn ending() -> RpcError {
 pub(super) struct Board {
     waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Told>>>>,
     subscribers: Arc<Mutex<Vec<mpsc::Sender<Arc<str>>>>>,
+    pub(super) hook: Hook,
 }
 
 impl Board {
@@ -113,6 +115,9 @@ impl Board {
     /// name nobody. Waits for nobody: a subscriber whose queue is full is one no more.
     pub(super) fn show(&self, event: Event) {
         log(&event);
+        if matches!(event, Event::Received { .. }) {
+            self.hook.text();
+        }
         if let Some(notice) = Notice::of(&event) {
             let line: Arc<str> = rpc::notification(&notice).into();
             let mut subscribers = self.subscribers();

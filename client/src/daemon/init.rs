@@ -9,6 +9,7 @@ use whist_netdoc::Network;
 use whist_rt::state::StateDir;
 use whist_rt::{Exit, Failure, files};
 use whist_timing::Rng;
+use zeroize::Zeroizing;
 
 use super::{PROGRAM, STATE_VERSION, VAULT_FILE};
 use crate::account::first_rows;
@@ -21,7 +22,8 @@ const NETWORK_BYTES_MAX: u64 = 1 << 20;
 const UNLOCK: Duration = Duration::from_millis(500);
 
 /// `whist init`: makes the home folder and the vault, with network and profile in it. Connects
-/// nowhere: the daemon picks guard, mailbox and drops when it has the first consensus.
+/// nowhere: the daemon picks guard, mailbox and drops when it has the first consensus. Gives the
+/// passphrase, for the daemon that is started next.
 ///
 /// # Errors
 /// One line and an exit code.
@@ -30,7 +32,7 @@ pub fn init(
     network: &Path,
     profile: u8,
     passphrase: &passphrase::Source,
-) -> Result<(), Failure> {
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let usage = |what: String| Failure::new(Exit::Usage, format!("{}: {what}", network.display()));
     let text = files::read(network, NETWORK_BYTES_MAX)?
         .and_then(|bytes| String::from_utf8(bytes).ok())
@@ -52,7 +54,8 @@ pub fn init(
     for (table, key, value) in rows.all() {
         batch.put(table, key.to_vec(), value.to_vec());
     }
-    Ok(vault.apply(&batch)?)
+    vault.apply(&batch)?;
+    Ok(passphrase)
 }
 
 /// The cost at which this machine takes half a second, and 64 MiB at least.

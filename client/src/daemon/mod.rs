@@ -1,6 +1,7 @@
 //! The client on a machine: the vault's thread, the entry link, the control socket.
 
 mod desk;
+mod hook;
 mod init;
 mod socket;
 mod talk;
@@ -16,13 +17,13 @@ use whist_rt::{
     logs, process, task,
 };
 use whist_timing::Rng;
+use zeroize::Zeroizing;
 
 pub use init::init;
 
 use crate::api::{Command, Effect, Ticket};
 use crate::client::Client;
 use crate::limits::VAULT_QUEUE;
-use crate::passphrase;
 use crate::rows::Batch;
 use crate::vault::{Vault, VaultError};
 use desk::{Board, Desk};
@@ -48,33 +49,54 @@ pub fn socket_path(home: &Path) -> PathBuf {
     home.join("daemon.sock")
 }
 
-/// `whist daemon`: until it is told to end.
+/// Whether a vault is there.
+pub fn has_vault(home: &Path) -> bool {
+    home.join(VAULT_FILE).exists()
+}
+
+/// What a daemon runs with.
+#[derive(Debug)]
+pub struct Run {
+    /// The folder of the vault.
+    pub home: PathBuf,
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// What is logged.
+    pub log: String,
+    /// A shell command that is run when texts came.
+    pub hook: Option<String>,
+    /// Whether a build with debug assertions may run.
+    pub debug_build: bool,
+}
+
+/// `whist daemon`: until it is told to end. `ready` is called when it listens.
 ///
 /// # Errors
 /// One line and an exit code.
 pub fn run(
-    home: &Path,
-    passphrase: &passphrase::Source,
-    log: &str,
-    debug_build: bool,
+    run: &Run,
+    passphrase: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, Failure>,
+    ready: impl FnOnce(),
 ) -> Result<(), Failure> {
-    process::refuse_debug_build(debug_build)?;
-    logs::init(log)?;
-    let state = StateDir::open_current(home, PROGRAM, STATE_VERSION)?;
+    process::refuse_debug_build(run.debug_build)?;
+    logs::init(&run.log)?;
+    let state = StateDir::open_current(&run.home, PROGRAM, STATE_VERSION)?;
     // Before the passphrase is asked for: nothing is typed for a vault that others could exchange.
     keys::check_file(&state.file(VAULT_FILE))?;
-    let passphrase = passphrase.read(false)?;
+    if let Some(folder) = run.socket.parent() {
+        keys::check_folder(folder)?;
+    }
+    let passphrase = passphrase()?;
     let rng = Rng::from_seed(*whist_rt::seed()?.expose());
     let vault = Vault::open(&state.file(VAULT_FILE), &passphrase, rng)?;
     drop(passphrase);
     let rows = vault.load()?;
-    let socket = socket_path(home);
     whist_rt::block_on(async move {
         let clock = Clock::start();
         let client = Client::new(clock.now(), &whist_rt::seed()?, &rows)
             .map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
         drop(rows);
-        serve(client, vault, clock, &socket, state).await
+        serve(client, vault, clock, run, state, ready).await
     })?
 }
 
@@ -82,8 +104,9 @@ async fn serve(
     client: Client,
     vault: Vault,
     clock: Clock,
-    socket: &Path,
+    run: &Run,
     state: StateDir,
+    ready: impl FnOnce(),
 ) -> Result<(), Failure> {
     let shutdown = Signals::install()?.drain();
     let (handle, queue) = commands();
@@ -92,11 +115,15 @@ async fn serve(
         let (handle, shutdown) = (handle.clone(), shutdown.clone());
         move || keep(vault, vault_queue, &handle, &shutdown)
     });
-    let (listener, uid) = bind(socket)?;
+    let (listener, uid) = bind(&run.socket)?;
     let board = Board::default();
+    if let Some(command) = run.hook.clone() {
+        shutdown.spawn(hook::run(command, board.hook.clone(), shutdown.clone()));
+    }
     let desk = Desk::new(handle, board.clone(), uid, shutdown.clone());
     shutdown.spawn(accept(listener, desk));
     info!("the daemon is ready");
+    ready();
     let failing = shutdown.clone();
     let effects = move |_now, effect: Effect| match effect {
         // A full queue is a disk that stands still: nothing durable, nothing sent. Waiting here
@@ -110,7 +137,7 @@ async fn serve(
     };
     let options = DriverOptions::new(clock);
     let ended = Driver::run(client, options, effects, queue, shutdown).await;
-    let _ = files::remove(socket);
+    let _ = files::remove(&run.socket);
     // The last batches become durable before the lock on the folder goes.
     let _ = keeper.await;
     drop(state);

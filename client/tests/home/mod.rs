@@ -44,7 +44,17 @@ impl Home {
         let mut command = Command::new(env!("CARGO_BIN_EXE_whist"));
         command.arg("--home").arg(self.path("home"));
         command.arg("--passphrase-file").arg(self.path(passphrase));
-        command.args(args);
+        command.args(["--no-input", "--no-daemon"]).args(args);
+        command
+    }
+
+    /// The same, with leave to start a daemon.
+    pub fn starting(&self, passphrase: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_whist"));
+        command.arg("--home").arg(self.path("home"));
+        command.arg("--passphrase-file").arg(self.path(passphrase));
+        command.env_remove("XDG_RUNTIME_DIR");
+        command.args(["--no-input", "--debug-build"]).args(args);
         command
     }
 

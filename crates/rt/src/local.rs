@@ -18,6 +18,13 @@ pub struct Peer {
     pid: Pid,
 }
 
+impl Peer {
+    /// The number of its process, for people and tests; another process may take it later.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_pid()
+    }
+}
+
 /// The user that this process runs as.
 pub fn uid() -> u32 {
     rustix::process::geteuid().as_raw()

@@ -103,15 +103,33 @@ impl Person {
     pub async fn run(&self, arguments: &[&str]) -> Result<Ended, Fault> {
         let home = self.home.display().to_string();
         let phrase = self.passphrase.display().to_string();
-        let own = ["--home", &home, "--passphrase-file", &phrase];
+        let own = [
+            "--home",
+            &home,
+            "--passphrase-file",
+            &phrase,
+            "--no-input",
+            "--no-daemon",
+        ];
         run(&self.binary, &[&own, arguments].concat()).await
     }
 
-    /// Runs a command that must succeed, and gives what it printed with `--json`.
+    /// Runs a command that must succeed, and gives the one thing that it printed with `--json`.
     ///
     /// # Errors
     /// If it fails, with its words.
     pub async fn ask(&self, arguments: &[&str]) -> Result<Value, Fault> {
+        let mut lines = self.lines(arguments).await?;
+        lines
+            .pop()
+            .ok_or_else(|| Fault::new(format!("{arguments:?}: printed nothing")))
+    }
+
+    /// Runs a command that must succeed, and gives the lines that it printed with `--json`.
+    ///
+    /// # Errors
+    /// If it fails, with its words.
+    pub async fn lines(&self, arguments: &[&str]) -> Result<Vec<Value>, Fault> {
         let ended = self.run(&[arguments, &["--json"]].concat()).await?;
         if ended.code != Some(0) {
             let (words, code) = (&ended.stderr, ended.code);
@@ -119,8 +137,11 @@ impl Person {
                 .daemon
                 .fault(&format!("{arguments:?}: {code:?} {words}")));
         }
-        serde_json::from_str(&ended.stdout)
-            .map_err(|error| Fault::new(format!("{arguments:?}: {error}: {}", ended.stdout)))
+        let line = |line| {
+            serde_json::from_str(line)
+                .map_err(|error| Fault::new(format!("{arguments:?}: {error}: {line}")))
+        };
+        ended.stdout.lines().map(line).collect()
     }
 
     /// An invitation for somebody who will be called `name`.
@@ -128,7 +149,9 @@ impl Person {
     /// # Errors
     /// If none is ready in time.
     pub async fn invite(&self, name: &str) -> Result<String, Fault> {
-        let answer = self.ask(&["invite", name, "--wait", WAIT]).await?;
+        let answer = self
+            .ask(&["invite", "--name", name, "--wait", "--timeout", WAIT])
+            .await?;
         text_of(&answer, "invitation")
     }
 
@@ -137,7 +160,16 @@ impl Person {
     /// # Errors
     /// If it does not open in time.
     pub async fn add(&self, name: &str, invitation: &str) -> Result<(), Fault> {
-        let command = ["add", name, invitation, "--now", "--wait", WAIT];
+        let command = [
+            "add",
+            "--name",
+            name,
+            invitation,
+            "--now",
+            "--wait",
+            "--timeout",
+            WAIT,
+        ];
         self.ask(&command).await.map(drop)
     }
 
@@ -146,7 +178,9 @@ impl Person {
     /// # Errors
     /// If it is not in time.
     pub async fn send(&self, contact: &str, text: &str) -> Result<(), Fault> {
-        let answer = self.ask(&["send", contact, text, "--wait", WAIT]).await?;
+        let answer = self
+            .ask(&["send", contact, text, "--wait", "stored", "--timeout", WAIT])
+            .await?;
         match text_of(&answer, "state")?.as_str() {
             "stored" => Ok(()),
             state => Err(Fault::new(format!("{text:?} is only {state}"))),
@@ -158,9 +192,9 @@ impl Person {
     /// # Errors
     /// If none comes in time.
     pub async fn receive(&self) -> Result<Vec<(String, String)>, Fault> {
-        let answer = self.ask(&["receive", "--wait", WAIT]).await?;
-        let texts = answer.get("texts").and_then(Value::as_array);
-        let texts = texts.ok_or_else(|| Fault::new("no texts in the answer"))?;
+        let texts = self
+            .lines(&["receive", "--wait", "--timeout", WAIT])
+            .await?;
         texts
             .iter()
             .map(|text| Ok((text_of(text, "contact")?, text_of(text, "text")?)))

@@ -2,19 +2,19 @@
 
 use serde_json::Value;
 
-use super::field;
+use super::{field, marked};
 
-pub(super) fn line(contact: &Value) -> String {
+pub(super) fn line(contact: &Value, color: bool) -> String {
     let mark = |name: &str, text: &'static str| match contact.get(name) {
-        Some(Value::Bool(true)) => text,
-        _ => "",
+        Some(Value::Bool(true)) => format!("\t{}", marked(text, color)),
+        _ => String::new(),
     };
     format!(
         "{}\t{}\t{} unread{}{}",
         field(contact, "name"),
         field(contact, "fingerprint"),
         field(contact, "unread"),
-        mark("unsafe", "\tUNSAFE: its invitation was used twice"),
-        mark("shares_entry_family", "\thosted by your entry's operators"),
+        mark("unsafe", "UNSAFE: its invitation was used twice"),
+        mark("shares_entry_family", "hosted by your entry's operators"),
     )
 }
