@@ -43,6 +43,8 @@ pub enum Ignored {
     Equivocates,
     /// A consensus that was refused.
     RefusedConsensus,
+    /// Asked for a bundle before it showed by a descriptor that it is admitted.
+    Stranger,
     /// Asked for a bundle while one is on its way.
     Busy,
     /// A node that another authority admits and this one does not.
@@ -51,7 +53,7 @@ pub enum Ignored {
 
 impl Ignored {
     /// All of them, for the counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::TooMany,
         Self::Unwanted,
@@ -64,6 +66,7 @@ impl Ignored {
         Self::Disagrees,
         Self::Equivocates,
         Self::RefusedConsensus,
+        Self::Stranger,
         Self::Busy,
         Self::AdmittedElsewhere,
     ];
@@ -83,6 +86,7 @@ impl Ignored {
             Self::Disagrees => "disagrees",
             Self::Equivocates => "equivocates",
             Self::RefusedConsensus => "refused_consensus",
+            Self::Stranger => "stranger",
             Self::Busy => "busy",
             Self::AdmittedElsewhere => "admitted_elsewhere",
         }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use whist_types::{ConsensusHash, Epoch, IdentityKey};
+use whist_netdoc::LoopReport;
+use whist_types::{ConsensusHash, Epoch, IdentityKey, NodeId};
 
 use crate::Ignored;
 
@@ -70,6 +71,13 @@ pub enum Event {
     Described {
         /// For which epoch.
         epoch: Epoch,
+    },
+    /// A mix's descriptor says that its loops were missing in a row.
+    LoopAlarm {
+        /// Whose.
+        mix: NodeId,
+        /// What it says, where the most were lost.
+        report: LoopReport,
     },
     /// Something that came had no effect.
     Ignored(Ignored),

@@ -5,7 +5,7 @@ use whist_netdoc::{
     Accepted, DESCRIPTOR_BYTES_MAX, Kind, LONE_SIGNATURE_BYTES, Proposal, Refused,
     SignedDescriptor, SignedHeader,
 };
-use whist_types::{ConsensusHash, Epoch, Layer, Wall};
+use whist_types::{ConsensusHash, Epoch, IdentityKey, Layer, Wall};
 
 use crate::links::{Allowance, Peer, authority_links};
 use crate::round::Judged;
@@ -111,8 +111,10 @@ impl Authority {
         if bytes.len() > DESCRIPTOR_BYTES_MAX {
             return Err(Ignored::Malformed);
         }
-        if self.pool.holds(&bytes) {
-            return Err(Ignored::Known);
+        if let Some(held) = self.pool.held(&bytes) {
+            // Sent again over a new link: whose it is was checked when it came first.
+            let own = Some(held.identity).filter(|_| held.link == key);
+            return self.known_as(link, own).and(Err(Ignored::Known));
         }
         let descriptor = SignedDescriptor::parse(&bytes)
             .and_then(|descriptor| descriptor.verify())
@@ -127,12 +129,38 @@ impl Authority {
                 Ignored::NotAdmitted
             });
         }
+        if descriptor.link == key {
+            self.known_as(link, Some(descriptor.identity))?;
+        }
         self.check_epoch(descriptor.epoch, from_authority)?;
-        let of = descriptor.epoch;
+        let (of, mix, report) = (descriptor.epoch, descriptor.id(), descriptor.loops.clone());
         self.pool.add(descriptor, bytes.clone())?;
         self.event(Event::Described { epoch: of });
+        if report.alarm {
+            self.event(Event::LoopAlarm { mix, report });
+        }
         self.broadcast(Some(link), &bytes, Frame::Descriptor);
         Ok(())
+    }
+
+    /// The link proved by a descriptor whose node it is.
+    fn known_as(&mut self, link: LinkId, identity: Option<IdentityKey>) -> Outcome {
+        let peer = self.peer(link)?;
+        peer.identity = identity.or(peer.identity);
+        Ok(())
+    }
+
+    /// Whether a link's peer gets documents: an authority, or a node that is admitted, by its
+    /// descriptor or by the newest consensus. Everybody else would have a bundle queued on each of
+    /// thousands of links for the price of a key.
+    fn is_admitted(&self, peer: &Peer) -> bool {
+        let listed = || {
+            let newest = self.follower.newest()?;
+            let node = newest.nodes().iter().find(|node| node.link == peer.key)?;
+            Some(node.identity)
+        };
+        let admitted = |identity| self.admitted.contains(&identity);
+        peer.authority.is_some() || peer.identity.or_else(listed).is_some_and(admitted)
     }
 
     /// Whether a descriptor for `epoch` may still be taken.
@@ -249,6 +277,10 @@ impl Authority {
         let epoch = self.epoch();
         let peer = self.peer(link)?;
         peer.spend(Allowance::Bundle, epoch)?;
+        let peer = self.peers.get(&link).ok_or(Ignored::Unwanted)?;
+        if !self.is_admitted(peer) {
+            return Err(Ignored::Stranger);
+        }
         if peer.authority.is_none() && peer.busy() {
             return Err(Ignored::Busy);
         }

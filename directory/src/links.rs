@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use whist_link::{Assembler, Frame, LinkId};
-use whist_types::{Epoch, Instant, LinkKey};
+use whist_types::{Epoch, IdentityKey, Instant, LinkKey};
 
 use crate::{Ignored, limits};
 
@@ -13,6 +13,8 @@ pub(crate) struct Peer {
     pub(crate) key: LinkKey,
     /// Its place in the network's list, if it is an authority.
     pub(crate) authority: Option<u8>,
+    /// The node that it is, by a descriptor that it sent.
+    pub(crate) identity: Option<IdentityKey>,
     /// It said `HELLO`.
     pub(crate) greeted: bool,
     /// We asked it for a consensus.
@@ -51,6 +53,7 @@ impl Peer {
         Self {
             key,
             authority,
+            identity: None,
             greeted: false,
             asked: false,
             descriptors: Assembler::new(limits::DESCRIPTOR_PARTS_MAX),

@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     epoch: IntGauge,
     nodes: IntGauge,
     described: IntCounter,
+    loop_alarms: IntCounter,
     signed: IntCounter,
     missing: IntCounter,
     equivocations: IntCounter,
@@ -40,6 +41,10 @@ impl Metrics {
             epoch: gauge("consensus_epoch", "Epoch of the newest consensus")?,
             nodes: gauge("consensus_nodes", "Nodes in the newest consensus")?,
             described: counter("descriptors_total", "Descriptors taken")?,
+            loop_alarms: counter(
+                "loop_alarms_total",
+                "Descriptors of mixes that tell of loops missing in a row",
+            )?,
             signed: counter("signed_total", "Documents signed")?,
             missing: counter(
                 "no_consensus_total",
@@ -56,6 +61,7 @@ impl Metrics {
     pub(crate) fn count(&self, event: &Event) {
         match event {
             Event::Described { .. } => self.described.inc(),
+            Event::LoopAlarm { .. } => self.loop_alarms.inc(),
             Event::Ignored(why) => {
                 if let Some(counter) = self.ignored.get(why) {
                     counter.inc();

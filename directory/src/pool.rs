@@ -23,10 +23,11 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Whether these very bytes are held; asked before any signature is checked.
-    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
+    /// The descriptor of these very bytes, if it is held; asked before any signature is checked.
+    pub(crate) fn held(&self, bytes: &[u8]) -> Option<&Descriptor> {
         let hash = blake3::hash(bytes);
-        self.held.values().any(|held| held.hash == hash)
+        let held = self.held.values().find(|held| held.hash == hash);
+        held.map(|held| &held.descriptor)
     }
 
     /// Takes a verified descriptor; it is to be passed on to the other authorities.

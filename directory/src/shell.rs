@@ -157,6 +157,13 @@ async fn read_again(path: PathBuf, handle: &Handle<Command>) {
 fn log(event: &Event) {
     match event {
         Event::Described { epoch } => tracing::debug!(%epoch, "took a descriptor"),
+        Event::LoopAlarm { mix, report } => {
+            tracing::warn!(%mix, "a mix tells of loops missing in a row");
+            for step in &report.segments {
+                let (sent, lost) = (step.sent, step.lost);
+                tracing::warn!(%mix, from = %step.from, to = %step.to, sent, lost, "lost loops");
+            }
+        }
         Event::Ignored(why) => tracing::debug!(why = why.name(), "ignored"),
         Event::Signed { epoch, nodes, .. } => tracing::info!(%epoch, nodes, "signed"),
         Event::Consensus { epoch, nodes, hash } => {

@@ -14,8 +14,8 @@ mod rig;
 use std::collections::BTreeSet;
 
 use rig::{Node, Rig, wall};
-use whist_directory::{Event, Ignored, Record};
-use whist_link::{DocGet, Frame, Hello, LinkId};
+use whist_directory::{Command, Event, Ignored, Record};
+use whist_link::{DocGet, Frame, Hello, Input, LinkId, split};
 use whist_netdoc::{Bundle, Extension, Follower, Kind, SignedHeader};
 use whist_types::Epoch;
 
@@ -367,8 +367,8 @@ fn a_node_fetches_the_consensus_and_follows_it() {
     for epoch in 1..=3 {
         rig.describe(epoch);
         rig.run_to(wall(epoch - 1, 800));
-        let key = rig.nodes[0].link.public();
-        let end = rig.play(50, 1, key);
+        let descriptor = rig.nodes[0].descriptor(epoch, 0);
+        let end = rig.upload(0, 1, &descriptor);
         let leaves_from = follower.leaves_from();
         rig.say(
             end,
@@ -416,10 +416,71 @@ fn whoever_does_not_greet_or_asks_too_often_is_closed() {
     let greedy = rig.play(61, 0, key);
     rig.say(greedy, vec![get; 65]);
     assert!(!rig.links.contains_key(&greedy));
-    assert_eq!(rig.ignored(0), [Ignored::Malformed, Ignored::TooMany]);
+    let mut expected = vec![Ignored::Stranger; 64];
+    expected.insert(0, Ignored::Malformed);
+    expected.push(Ignored::TooMany);
+    assert_eq!(rig.ignored(0), expected);
     let chatty = rig.play(62, 0, key);
     rig.say(chatty, [Frame::Packet(Box::new([0; 2413]))]);
     assert!(!rig.links.contains_key(&chatty));
+}
+
+/// Frames of documents that a peer got.
+fn documents(rig: &mut Rig, end: (usize, LinkId)) -> usize {
+    let get = Frame::DocGet(DocGet {
+        epoch: 0,
+        leaves_from: u64::MAX,
+    });
+    rig.say(end, [get]);
+    let frames = rig.received.remove(&end).unwrap_or_default();
+    let part = |frame: &&Frame| matches!(frame, Frame::DocChunk(_));
+    frames.iter().filter(part).count()
+}
+
+#[test]
+fn a_key_that_is_not_admitted_gets_no_document_and_one_that_is_listed_or_described_does() {
+    let mut rig = Rig::new();
+    rig.describe(1);
+    rig.run_to(wall(0, 800));
+    let stranger = Node::new(99, Kind::Mix);
+    let end = rig.play(50, 1, stranger.link.public());
+    assert_eq!(documents(&mut rig, end), 0);
+    assert!(rig.ignored(1).contains(&Ignored::Stranger));
+    assert!(rig.links.contains_key(&end), "it may still describe itself");
+
+    // The consensus lists this one's link.
+    let listed = rig.nodes[3].link.public();
+    let end = rig.play(51, 1, listed);
+    assert!(documents(&mut rig, end) > 0);
+
+    // Admitted a moment ago, in no consensus yet; its descriptor shows who it is, also when it
+    // comes too late and when another authority passed it on first.
+    rig.nodes.push(stranger);
+    let admitted = rig
+        .nodes
+        .iter()
+        .map(|node| node.identity.public())
+        .collect();
+    rig.inputs
+        .push_back((1, Input::Command(Command::Admit(admitted))));
+    rig.settle();
+    let descriptor = rig.nodes[9].descriptor(1, 0);
+    let end = rig.upload(9, 1, &descriptor);
+    assert!(rig.ignored(1).contains(&Ignored::Late));
+    assert!(documents(&mut rig, end) > 0);
+    let descriptor = rig.nodes[9].descriptor(2, 0);
+    for _ in 0..2 {
+        rig.cut_link(end);
+        let end = rig.upload(9, 1, &descriptor);
+        assert!(documents(&mut rig, end) > 0);
+        rig.cut_link(end);
+    }
+    // Whoever repeats another one's descriptor is not that one.
+    let thief = Node::new(98, Kind::Mix).link.public();
+    let end = rig.play(60, 1, thief);
+    let frame = |part| Frame::Descriptor(Box::new(part));
+    rig.say(end, split(1, &descriptor).into_iter().map(frame));
+    assert_eq!(documents(&mut rig, end), 0);
 }
 
 #[test]

@@ -8,6 +8,9 @@ pub use whist_node::limits::{UNLISTED_LIFE, UNLISTED_LINKS_MAX};
 /// Loops that the loss figures are taken over: 200 s of loops at 5 a second.
 pub const LOOP_WINDOW: usize = 1_000;
 
+/// Loops over a segment from which on a report names it: fewer say nothing.
+pub const REPORT_LOOPS_MIN: u64 = 16;
+
 /// Loops under way: at 20 a second and a time-out of 50 s.
 pub const LOOPS_PENDING_MAX: usize = 1_000;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand_core::CryptoRng;
-use whist_netdoc::{Consensus, route};
+use whist_netdoc::{Consensus, LOOP_SEGMENTS_MAX, LoopReport, LoopSegment, route};
 use whist_packet::request::{Request, encode_request, parse_reply};
 use whist_packet::{
     Destination, DropReason, FinalPayload, Hop, Packet, Route, SurbSecret, build, build_surb,
@@ -43,6 +43,8 @@ pub(crate) struct Loops {
     timeout: Duration,
     /// Loops sent before are no measure: neighbours are still dialling.
     settled: Option<Instant>,
+    /// Alarms of which descriptors told.
+    reported: u64,
 }
 
 impl Loops {
@@ -57,6 +59,7 @@ impl Loops {
             secrets: BTreeMap::new(),
             timeout: limits::LOOP_LINKS,
             settled: None,
+            reported: 0,
         }
     }
 
@@ -153,6 +156,28 @@ impl Loops {
 
     pub(crate) const fn alarms(&self) -> u64 {
         self.test.alarms()
+    }
+
+    /// What the next descriptor says: the alarm, if it was up since the last one, and where the
+    /// most loops were lost.
+    pub(crate) fn report(&mut self) -> LoopReport {
+        let risen = std::mem::replace(&mut self.reported, self.test.alarms());
+        if risen == self.reported && !self.test.overall().alarm {
+            return LoopReport::default();
+        }
+        let lost = |tally: &Tally| tally.sent.saturating_sub(tally.returned);
+        let known = |(_, tally): &(&Segment, Tally)| tally.sent >= limits::REPORT_LOOPS_MIN;
+        let mut worst: Vec<_> = self.test.segments().filter(known).collect();
+        // By share: a/b > c/d is a·d > c·b.
+        worst.sort_by(|(a, one), (b, other)| {
+            let (left, right) = (lost(other) * one.sent, lost(one) * other.sent);
+            left.cmp(&right).then(a.cmp(b))
+        });
+        let rounded = |(step, tally): (&Segment, Tally)| {
+            LoopSegment::rounded(step.from, step.to, tally.sent, lost(&tally))
+        };
+        let worst = worst.into_iter().filter_map(rounded);
+        LoopReport::alarm(worst.take(LOOP_SEGMENTS_MAX).collect())
     }
 
     pub(crate) fn segments(&self) -> impl Iterator<Item = (&Segment, Tally)> {

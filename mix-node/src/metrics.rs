@@ -18,9 +18,11 @@ pub(crate) struct Metrics {
     layer: IntGauge,
     consensus: IntGauge,
     keys: IntGauge,
+    line_rate: IntGauge,
     loop_loss: Gauge,
     loop_alarm: IntGauge,
     loop_alarms: IntCounter,
+    loop_reports: IntCounter,
     loops_unmade: IntCounter,
 }
 
@@ -68,9 +70,14 @@ impl Metrics {
                 "Epoch of the newest consensus; 0 for none",
             )?,
             keys: gauge("keys_in_service", "Sphinx keys in service")?,
+            line_rate: gauge("line_rate", "Packets a second that it takes")?,
             loop_loss,
             loop_alarm: gauge("loop_alarm", "1 while loops are missing in a row")?,
             loop_alarms: counter("loop_alarms_total", "How often loops were missing in a row")?,
+            loop_reports: counter(
+                "loop_reports_total",
+                "Descriptors that told the authorities of loops missing in a row",
+            )?,
             loops_unmade: counter(
                 "loops_unmade_total",
                 "Loops that were due and had no route by the consensus",
@@ -89,6 +96,7 @@ impl Metrics {
         for (reason, count) in &stats.dropped {
             raise(&self.dropped.with_label_values(&[*reason]), *count);
         }
+        set(&self.line_rate, u64::from(stats.line_rate));
         set(&self.held, stats.held);
         set(&self.links_in, stats.links_in);
         set(&self.links_out, stats.links_out);
@@ -107,6 +115,7 @@ impl Metrics {
         self.loop_loss.set(stats.loop_loss.unwrap_or(-1.0));
         set(&self.loop_alarm, u64::from(stats.loop_alarm));
         raise(&self.loop_alarms, stats.loop_alarms);
+        raise(&self.loop_reports, stats.loop_reports);
         raise(&self.loops_unmade, stats.loops_unmade);
     }
 }

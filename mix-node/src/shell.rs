@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use rand_core::SeedableRng as _;
 use whist_link::LinkIdentity;
 use whist_netdoc::IdentitySecret;
 use whist_node::DiskKeyStore;
@@ -14,6 +15,7 @@ use whist_rt::{
     Clock, Driver, DriverOptions, Effects, Exit, Failure, LinkMetrics, Listener, MetricsPort,
     Shutdown, config, logs, process,
 };
+use whist_timing::Rng;
 use whist_types::{Now, Secret};
 
 use crate::config::Config;
@@ -64,15 +66,25 @@ pub fn run(path: &Path, debug_build: bool) -> Result<(), Failure> {
         let clock = Clock::start();
         let keys = NodeKeys::read(&state)?;
         let identity = LinkIdentity::from_secret(&keys.link);
-        let node = open(&config, &state, keys, clock.now())?;
+        let node = open(&config, debug_build, &state, keys, clock.now())?;
         let options = DriverOptions::node(clock, identity, listener);
         serve(node, options, metrics, &state, &path).await
     })?
 }
 
 /// The node, from what is on disk and in memory.
-fn open(config: &Config, state: &StateDir, keys: NodeKeys, now: Now) -> Result<Node, Failure> {
+fn open(
+    config: &Config,
+    debug_build: bool,
+    state: &StateDir,
+    keys: NodeKeys,
+    now: Now,
+) -> Result<Node, Failure> {
     let follower = shell::follower(&config.network, state)?;
+    let schedule = follower.trusted().schedule();
+    let (most, tags) = (config.packets_per_s, config.table_tags);
+    let mut rng = Rng::from_seed(*whist_rt::seed()?.expose());
+    let rate = shell::line_rate(most, tags, schedule, debug_build, &mut rng)?;
     let store = shell::key_store(state, keys.seal)?;
     let regions = shell::regions(&config.tag_dir, config.table_tags)?;
     let mix = MixConfig {
@@ -80,7 +92,7 @@ fn open(config: &Config, state: &StateDir, keys: NodeKeys, now: Now) -> Result<N
         link: keys.link,
         address: config.advertise.clone(),
         family: config.family,
-        packets_per_s: config.packets_per_s,
+        packets_per_s: rate.packets_per_s,
         table_tags: config.table_tags,
     };
     let seed: Secret<32> = whist_rt::seed()?;

@@ -74,6 +74,8 @@ pub struct Stats {
     pub layer: Option<Layer>,
     /// Epoch of the newest consensus.
     pub consensus: Option<Epoch>,
+    /// Packets a second that it takes.
+    pub line_rate: u32,
     /// Epochs whose keys are in service.
     pub keys: Vec<Epoch>,
     /// Packets that came in on links.
@@ -94,6 +96,8 @@ pub struct Stats {
     pub loop_loss: Option<f64>,
     /// How often loops missing in a row raised the alarm.
     pub loop_alarms: u64,
+    /// Descriptors that told of the alarm.
+    pub loop_reports: u64,
     /// Whether the alarm is up.
     pub loop_alarm: bool,
     /// Links to the next layer that are up.
@@ -127,6 +131,7 @@ pub(crate) struct Counters {
     pub(crate) loops_sent: u64,
     pub(crate) loops_unmade: u64,
     pub(crate) loops_returned: u64,
+    pub(crate) loop_reports: u64,
     dropped: BTreeMap<Drop, u64>,
 }
 

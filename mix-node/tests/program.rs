@@ -34,7 +34,7 @@ impl Place {
         // An epoch that began two seconds ago and outlasts any test here: what a start finds and
         // makes does not depend on when it runs. Rate × key life is what the table holds.
         let parameters = Parameters {
-            epoch_ms: 18_000,
+            epoch_ms: 598_000,
             ..Parameters::demo()
         };
         let genesis = whist_rt::wall().before(Duration::from_secs(2));
@@ -61,7 +61,7 @@ impl Place {
             ("network", quote(self.path("network.toml"))),
             ("family", format!("\"{}\"", "ab".repeat(32))),
             ("packets_per_s", "100".to_owned()),
-            ("table_tags", "2000".to_owned()),
+            ("table_tags", "60000".to_owned()),
         ];
         for (key, value) in other {
             lines.retain(|(known, _)| known != key);
@@ -172,7 +172,7 @@ fn bad_configuration_gets_one_line_and_its_exit_code() {
     let place = Place::new();
     place.init();
     type Case<'a> = (&'a [(&'a str, &'a str)], i32, &'a str);
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 12] = [
         (&[("speed", "3")], 2, "unknown field `speed`"),
         (&[("listen", "\"nowhere\"")], 2, "listen"),
         (&[("family", "\"ab\"")], 2, "64 hexadecimal digits"),
@@ -186,7 +186,10 @@ fn bad_configuration_gets_one_line_and_its_exit_code() {
             2,
             "network.toml",
         ),
-        (&[("packets_per_s", "1000")], 2, "20000 tags"),
+        (&[("packets_per_s", "0")], 2, "no line rate"),
+        (&[("packets_per_s", "nan")], 2, "u32"),
+        (&[("packets_per_s", "1000000001")], 2, "no line rate"),
+        (&[("table_tags", "599")], 2, "600 tags"),
         (&[("metrics", "\"0.0.0.0:0\"")], 8, "loopback"),
         (&[("state_dir", "\"/nonexistent/state\"")], 1, "state"),
         (&[("log", "\"info=loud=1\"")], 2, "log filter"),

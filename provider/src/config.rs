@@ -30,8 +30,9 @@ pub struct Config {
     pub family: Family,
     /// Where metrics are shown, on loopback; nowhere if left out.
     pub metrics: Option<SocketAddr>,
-    /// Packets a second that this node takes, half from clients and half from mixes: its weight in
-    /// the network.
+    /// Packets a second that this node takes at most, half from clients and half from mixes. What
+    /// the machine unwraps, measured at the start, and what the table holds may be less: the lowest
+    /// is its weight in the network.
     #[serde(default = "packets_per_s")]
     pub packets_per_s: u32,
     /// Replay tags of one key. Two tables of them are reserved in `tag_dir` at start.

@@ -8,6 +8,7 @@ use whist_netdoc::Parameters;
 use whist_packet::request::ReplyBody;
 use whist_types::{Instant, MailboxKey, Reader, Secret, Wall};
 
+use crate::calendar::Calendar;
 use crate::limits;
 use crate::quota::{Quota, QuotaTable};
 use crate::shelf::Shelf;
@@ -15,6 +16,9 @@ use crate::store::{Batch, Day, Key, Store, StoreFault, Table};
 use crate::ticket::{Ticket, Tickets};
 
 const DAY_SECS: u32 = 86_400;
+
+/// Rows of a mailbox without which all its items are lost are kept twice.
+const TWINS: u64 = 2;
 
 /// What the desk takes from the consensus.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,11 +95,14 @@ pub struct Desk<S> {
     pub(crate) shelves: HashMap<MailboxKey, (u64, Shelf)>,
     pub(crate) uses: u64,
     /// Items, drops and mailboxes in the store, by their day.
-    counts: BTreeMap<Day, u64>,
-    /// The day to which the store was turned last.
-    turned: Option<Day>,
-    swept_hour: u32,
+    pub(crate) counts: BTreeMap<Day, u64>,
+    /// Which days begin and end.
+    pub(crate) calendar: Calendar,
     faults: u64,
+    /// Rows that did not open.
+    damaged: u64,
+    /// Requests for a consensus's header.
+    documents: u64,
 }
 
 impl<S: Store> Desk<S> {
@@ -113,9 +120,10 @@ impl<S: Store> Desk<S> {
             shelves: HashMap::new(),
             uses: 0,
             counts: BTreeMap::new(),
-            turned: None,
-            swept_hour: 0,
+            calendar: Calendar::default(),
             faults: 0,
+            damaged: 0,
+            documents: 0,
         };
         desk.counts = desk.load_counts()?;
         Ok(desk)
@@ -146,72 +154,77 @@ impl<S: Store> Desk<S> {
         self.faults
     }
 
-    fn load_counts(&self) -> Result<BTreeMap<Day, u64>, StoreFault> {
+    /// Somebody asked for the header of a consensus.
+    pub(crate) const fn asked_for_document(&mut self) {
+        self.documents = self.documents.saturating_add(1);
+    }
+
+    /// Requests for the header of a consensus.
+    pub const fn documents(&self) -> u64 {
+        self.documents
+    }
+
+    /// Rows of the store that did not open when they were needed.
+    pub const fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// A row did not open.
+    pub(crate) const fn met_damage(&mut self) {
+        self.damaged = self.damaged.saturating_add(1);
+    }
+
+    fn load_counts(&mut self) -> Result<BTreeMap<Day, u64>, StoreFault> {
         let mut counts = BTreeMap::new();
+        let mut unknown = Vec::new();
         for day in self.store.days() {
             let key = Key::of(day, Table::Count, [0; 32]);
-            if let Some(row) = self.store.get(&key)? {
-                let count = Reader::new(&row).u64().map_err(|_| StoreFault::Damaged)?;
-                counts.insert(day, count);
+            let count = self.store.get(&key).and_then(|row| {
+                let parse = |row: Vec<u8>| Reader::new(&row).u64();
+                row.map(parse).transpose().map_err(|_| StoreFault::Damaged)
+            });
+            match count {
+                Ok(Some(count)) => drop(counts.insert(day, count)),
+                Ok(None) => {}
+                Err(StoreFault::Damaged) => unknown.push(day),
+                Err(fault) => return Err(fault),
             }
+        }
+        if let Some(day) = unknown.first() {
+            // What is there beyond the days that are known. Of several such days the newest takes
+            // it all: the bound of the store holds, and the figure is right when they have ended.
+            self.damaged = u64::try_from(unknown.len()).unwrap_or(u64::MAX);
+            let known = counts
+                .values()
+                .fold(0, |sum: u64, n| sum.saturating_add(*n));
+            let heads = self.store.count(Table::Head)?.div_ceil(TWINS);
+            let all = self.store.count(Table::Item)?.saturating_add(heads);
+            let all = all.saturating_add(self.store.count(Table::Drop)?);
+            counts.insert(*day, all.saturating_sub(known));
         }
         Ok(counts)
     }
 
-    /// Follows the calendar: begins the day of `at`, ends days whose rows have all expired, and
-    /// deletes what expires by the hour. A day that began stays: a clock that goes back brings
-    /// nothing back. The caller bounds how far `at` may be ahead of the network's time, for a
-    /// clock that jumps ahead ends days. Cheap when nothing is due.
-    pub fn turn(&mut self, at: Moment) {
-        let day = Day::at(at.wall).max(self.today);
-        if self.turned != Some(day) {
-            let turned = self.turn_to(day);
-            if self.check(turned).is_some() {
-                self.turned = Some(day);
-            }
+    /// A row that is kept twice, at the indices 0 and 1. If one of them does not open, the other
+    /// one serves and takes its place.
+    pub(crate) fn twin(
+        &mut self,
+        day: Day,
+        table: Table,
+        owner: [u8; 32],
+    ) -> Result<Option<Vec<u8>>, StoreFault> {
+        let keys = [0, 1].map(|index| Key::indexed(day, table, owner, index));
+        let [first, second] = keys;
+        match self.store.get(&first) {
+            Err(StoreFault::Damaged) => self.met_damage(),
+            found => return found,
         }
-        if at.hour() > self.swept_hour {
-            self.swept_hour = at.hour();
-            let swept = self.sweep_drops(at);
-            self.check(swept);
-        }
-    }
-
-    fn turn_to(&mut self, day: Day) -> Result<(), StoreFault> {
-        self.store.begin(day)?;
-        self.today = day;
-        let kept = self.rules.item_days.max(self.rules.hash_days);
-        let oldest = day.minus(kept);
-        for old in self.store.days() {
-            if old < oldest {
-                self.store.end(old)?;
-            } else {
-                self.clear_expired(old)?;
-            }
-        }
-        let items_from = day.minus(self.rules.item_days);
-        self.shelves.retain(|_, (_, shelf)| {
-            shelf.expire(items_from);
-            shelf.day >= items_from
-        });
-        self.counts.retain(|day, _| *day >= items_from);
-        self.tickets.touch();
-        Ok(())
-    }
-
-    fn clear_expired(&mut self, old: Day) -> Result<(), StoreFault> {
-        if old < self.today {
-            self.store.clear(old, Table::Ballast)?;
-        }
-        if old.plus(self.rules.hash_days) < self.today {
-            self.store.clear(old, Table::Tomb)?;
-        }
-        if old.plus(self.rules.item_days) < self.today {
-            for table in Table::ALL {
-                self.store.clear(old, table)?;
-            }
-        }
-        Ok(())
+        let row = self.store.get(&second)?.ok_or(StoreFault::Damaged)?;
+        let mut batch = Batch::new();
+        batch.put(first, row.clone());
+        let mended = self.commit(&batch);
+        self.check(mended);
+        Ok(Some(row))
     }
 
     /// Whether the store has room for one more.
@@ -221,8 +234,10 @@ impl<S: Store> Desk<S> {
 
     /// Passes a result on, and counts the failure that it may be.
     pub(crate) fn check<T>(&mut self, result: Result<T, StoreFault>) -> Option<T> {
-        if result.is_err() {
-            self.faults = self.faults.saturating_add(1);
+        match &result {
+            Err(StoreFault::Damaged) => self.met_damage(),
+            Err(_) => self.faults = self.faults.saturating_add(1),
+            Ok(_) => {}
         }
         result.ok()
     }
@@ -265,7 +280,7 @@ impl<S: Store> Desk<S> {
 
     /// Writes as much as an item would take, over what was written the last time: where there is
     /// no live address, the disk has the same work.
-    pub(crate) fn ballast(&self, batch: &mut Batch, sizes: [usize; 4]) {
+    pub(crate) fn ballast(&self, batch: &mut Batch, sizes: [usize; 5]) {
         for (index, size) in (0_u64..).zip(sizes) {
             let key = Key::indexed(self.today, Table::Ballast, [0; 32], index);
             batch.put(key, vec![0; size]);

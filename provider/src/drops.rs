@@ -163,17 +163,20 @@ impl<S: Store> Desk<S> {
         let mut batch = Batch::new();
         for noted in self.store.days() {
             for (index, row) in self.store.scan(noted, Table::Bound, Owner::PROVIDER)? {
-                let mut r = Reader::new(&row);
-                let id = DropId::from_bytes(r.array().map_err(|_| StoreFault::Damaged)?);
-                let day = Day::new(r.u32().map_err(|_| StoreFault::Damaged)?);
+                let note = Key::indexed(noted, Table::Bound, [0; 32], index);
+                // A note that does not open: its blob dies with its day, and the others in time.
+                let Some((id, day)) = row.and_then(|row| noted_drop(&row)) else {
+                    self.met_damage();
+                    batch.delete(note);
+                    continue;
+                };
                 let key = Key::of(day, Table::Drop, id.to_bytes());
                 let drop = self.store.get(&key);
                 let drop = match drop {
                     Ok(row) => row.and_then(|row| Drop::parse(&row).ok()),
-                    Err(StoreFault::NoKey) => None,
+                    Err(StoreFault::NoKey | StoreFault::Damaged) => None,
                     Err(fault) => return Err(fault),
                 };
-                let note = Key::indexed(noted, Table::Bound, [0; 32], index);
                 match drop {
                     Some(Drop {
                         hash,
@@ -198,6 +201,13 @@ impl<S: Store> Desk<S> {
         }
         Ok(())
     }
+}
+
+/// Which drop a note is about, and the drop's day.
+fn noted_drop(row: &[u8]) -> Option<(DropId, Day)> {
+    let mut r = Reader::new(row);
+    let id = DropId::from_bytes(r.array().ok()?);
+    Some((id, Day::new(r.u32().ok()?)))
 }
 
 fn is_over(hour: u32, at: Moment) -> bool {

@@ -2,13 +2,14 @@
 
 use std::ops::DerefMut;
 
-use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret};
+use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret, LoopReport};
 use whist_node::epochs;
 use whist_packet::KeyStore;
 use whist_timing::forget_past;
 use whist_types::{Epoch, Now};
 
 use crate::desk::{Moment, Rules};
+use crate::limits;
 use crate::provider::{Effect, Note, Provider};
 use crate::store::Store;
 use crate::view::View;
@@ -92,6 +93,7 @@ where
             instant: now.instant,
             wall: now.wall.min(consensus.valid_until()),
         });
+        self.plan_chore(now, limits::CHORE_GAP);
     }
 
     /// Once an epoch: a descriptor for the next one, to all authorities.
@@ -115,6 +117,7 @@ where
             family: self.config.family,
             capacity: self.config.packets_per_s,
             load: rounded(self.entry.sessions().iter().sum()),
+            loops: LoopReport::default(),
         };
         let signed = descriptor.sign(&identity, &link);
         self.peers

@@ -55,7 +55,10 @@ impl Exit<'_> {
             // Admission is open: no proof is asked for yet.
             Request::Publish { drop, blob, .. } => desk.publish(drop, blob),
             Request::Fetch { drop, token_hash } => desk.fetch(at, drop, token_hash),
-            Request::Doc { hash, chunk } => Answer::now(self.document(hash, *chunk)),
+            Request::Doc { hash, chunk } => {
+                desk.asked_for_document();
+                Answer::now(self.document(hash, *chunk))
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 mod answers;
+mod calendar;
 pub mod config;
 pub mod desk;
 mod documents;

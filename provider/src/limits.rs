@@ -44,6 +44,12 @@ pub const ADDRESSES_MAX: usize = 1_024;
 pub const DELETES_PER_GET: usize = 1_024;
 /// Rows in one batch of deletes.
 pub const DELETES_PER_BATCH: usize = 4_096;
+/// Expired rows that are deleted in one go, between two looks at the clocks: some milliseconds.
+pub const CHORE_ROWS: usize = 512;
+/// The pause after it: a million rows are gone in a minute, and half of the time is for others.
+pub const CHORE_GAP: Duration = Duration::from_millis(20);
+/// The pause after one that the disk failed.
+pub const CHORE_RETRY: Duration = Duration::from_secs(30);
 /// Rows that are damaged and passed over by one `GET`.
 pub const DAMAGED_PER_GET: usize = 8;
 /// A lease is never longer than this.

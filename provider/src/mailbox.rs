@@ -4,16 +4,31 @@
 //!
 //! | table | value |
 //! |---|---|
-//! | head | next number 8 |
-//! | book | addresses, 32 each |
+//! | head | next number 8; twice |
+//! | book | addresses, 32 each; twice |
 //! | address | mailbox key 32 |
 //! | index | address 32, item hash 32 |
-//! | item | item 1,536 |
+//! | item | address 32, item 1,536 |
 //! | tomb | empty |
 //! | count | how many items, drops and mailboxes belong to the day 8 |
 //!
 //! Head, book and addresses of a mailbox belong to the day of its owner's last command, and so
 //! die with it, 14 days after. Items belong to the day of their arrival.
+//!
+//! What a row that does not open costs (each is counted, `whist_provider_store_damaged_total`):
+//!
+//! | row | what is answered |
+//! |---|---|
+//! | head, book | as ever: the twin serves and takes its place |
+//! | both twins | `full` to every command on the mailbox; its items stay, nothing is deleted |
+//! | index | as ever: it is made again from the item |
+//! | item | the next item: this one is lost, its number is passed over |
+//! | address | `full` to a `PUT` to it, until its owner's next command of a new day |
+//! | tomb | as ever: that it is there is all that it says |
+//! | drop | `full` to `PUBLISH` and `FETCH` of it |
+//! | count | nothing: rows are counted at the start |
+//!
+//! A disk that fails to read is another matter: the answer is `full`, and nothing is deleted.
 
 use whist_packet::request::{Add, Create, Get, ITEM_BYTES, ReplyBody, Revoke};
 use whist_types::{ItemHash, MailboxAddress, MailboxKey, Reader, Salt16, Writer};
@@ -26,6 +41,7 @@ use crate::store::{Batch, Day, Key, Owner, Store, StoreFault, Table};
 const HEAD_BYTES: usize = 8;
 const COUNT_BYTES: usize = 8;
 const INDEX_BYTES: usize = 64;
+const ITEM_ROW_BYTES: usize = 32 + ITEM_BYTES;
 
 impl<S: Store> Desk<S> {
     /// `PUT`. Address live or not: the same quota, the same work for the disk, the same commit,
@@ -48,7 +64,8 @@ impl<S: Store> Desk<S> {
         let hash = item_hash(address, item);
         let live = self.owner_of(address, &hash)?;
         let Some(mailbox) = live else {
-            let sizes = [INDEX_BYTES, ITEM_BYTES, HEAD_BYTES, COUNT_BYTES];
+            let heads = [HEAD_BYTES, HEAD_BYTES];
+            let sizes = [INDEX_BYTES, ITEM_ROW_BYTES, heads[0], heads[1], COUNT_BYTES];
             self.ballast(&mut batch, sizes);
             let ticket = self.commit(&batch)?;
             return Ok(Answer::after(ReplyBody::Stored, ticket));
@@ -58,15 +75,10 @@ impl<S: Store> Desk<S> {
             return Err(StoreFault::Damaged);
         };
         let (number, day) = (shelf.next(), shelf.day);
-        let mut index = Writer::with_capacity(INDEX_BYTES);
-        index.put(address.as_bytes()).put(hash.as_bytes());
         let row = |table| Key::indexed(today, table, mailbox.to_bytes(), number);
-        batch.put(row(Table::Index), index.into_bytes());
-        batch.put(row(Table::Item), item.to_vec());
-        batch.put(
-            Key::of(day, Table::Head, mailbox.to_bytes()),
-            number.saturating_add(1).to_be_bytes().to_vec(),
-        );
+        batch.put(row(Table::Index), index_row(address, &hash));
+        batch.put(row(Table::Item), [&address.as_bytes()[..], item].concat());
+        put_head(&mut batch, day, &mailbox, number.saturating_add(1));
         let ticket = self.commit_counted(&mut batch, &[(today, 1)])?;
         if let Some((_, shelf)) = self.shelves.get_mut(&mailbox) {
             shelf.push(Entry::new(*address, hash, today), ticket);
@@ -82,7 +94,13 @@ impl<S: Store> Desk<S> {
         hash: &ItemHash,
     ) -> Result<Option<MailboxKey>, StoreFault> {
         let found = self.store.find(Table::Address, address.as_bytes())?;
-        let tomb = self.store.find(Table::Tomb, hash.as_bytes())?;
+        let tomb = match self.store.find(Table::Tomb, hash.as_bytes()) {
+            Err(StoreFault::Damaged) => {
+                self.met_damage();
+                true
+            }
+            found => found?.is_some(),
+        };
         let Some((_, bytes)) = found else {
             return Ok(None);
         };
@@ -91,7 +109,7 @@ impl<S: Store> Desk<S> {
         let live = self
             .shelf(&mailbox)?
             .is_some_and(|shelf| shelf.has_address(address) && !shelf.has_hash(hash));
-        Ok(Some(mailbox).filter(|_| live && tomb.is_none()))
+        Ok(Some(mailbox).filter(|_| live && !tomb))
     }
 
     /// `GET`, its signature verified.
@@ -124,17 +142,22 @@ impl<S: Store> Desk<S> {
             };
             let (waiting, oldest) = (shelf.waiting(), shelf.oldest());
             let key = Key::indexed(entry.day, Table::Item, get.mailbox.to_bytes(), number);
-            let stored = self.store.get(&key);
-            let item = self.check(stored).flatten();
-            if let Some(item) = item.and_then(|bytes| <[u8; ITEM_BYTES]>::try_from(bytes).ok()) {
+            let item = match self.store.get(&key) {
+                Ok(Some(row)) => item_of(&row),
+                Ok(None) | Err(StoreFault::Damaged) => None,
+                // It may be read another time: nothing is deleted for it.
+                Err(fault) => return Err(fault),
+            };
+            if let Some((_, item)) = item {
                 return Ok(Answer::now(ReplyBody::Item {
                     number,
                     address: entry.address,
                     waiting,
                     oldest,
-                    item: Box::new(item),
+                    item,
                 }));
             }
+            self.met_damage();
             // A row that does not open is lost: it must not stand in the way of the others.
             let deleted = self.delete_items(&get.mailbox, &[(number, entry)], false);
             self.check(deleted);
@@ -307,7 +330,10 @@ impl<S: Store> Desk<S> {
             batch.delete(Key::of(shelf.day, Table::Address, address.to_bytes()));
         }
         for table in [Table::Head, Table::Book] {
-            batch.delete(Key::of(shelf.day, table, mailbox.to_bytes()));
+            for index in [0, 1] {
+                let key = Key::indexed(shelf.day, table, mailbox.to_bytes(), index);
+                batch.delete(key);
+            }
         }
         write_mailbox(&mut batch, mailbox, shelf, today);
         let counts = [(shelf.day, -1), (today, 1)];
@@ -338,14 +364,14 @@ impl<S: Store> Desk<S> {
         Ok(Some(shelf))
     }
 
-    fn load(&self, mailbox: &MailboxKey) -> Result<Option<Shelf>, StoreFault> {
-        let Some((day, head)) = self.store.find(Table::Head, mailbox.as_bytes())? else {
+    fn load(&mut self, mailbox: &MailboxKey) -> Result<Option<Shelf>, StoreFault> {
+        let Some((day, head)) = self.find_head(mailbox)? else {
             return Ok(None);
         };
         let next = Reader::new(&head).u64().map_err(|_| StoreFault::Damaged)?;
         let mut shelf = Shelf::new(day, next);
-        let book = Key::of(day, Table::Book, mailbox.to_bytes());
-        let book = self.store.get(&book)?.ok_or(StoreFault::Damaged)?;
+        let book = self.twin(day, Table::Book, mailbox.to_bytes())?;
+        let book = book.ok_or(StoreFault::Damaged)?;
         let (addresses, _) = book.as_chunks::<32>();
         for address in addresses {
             shelf.add_address(MailboxAddress::from_bytes(*address));
@@ -354,19 +380,90 @@ impl<S: Store> Desk<S> {
         let expired = self.today.minus(self.rules.item_days);
         for day in self.store.days().into_iter().filter(|day| *day >= expired) {
             for (number, row) in self.store.scan(day, Table::Index, owner)? {
-                shelf.load(number, entry(&row, day)?);
+                let entry = match row.and_then(|row| entry(&row, day)) {
+                    Some(entry) => Some(entry),
+                    None => self.mend_index(mailbox, day, number)?,
+                };
+                if let Some(entry) = entry {
+                    shelf.load(number, entry);
+                }
             }
         }
         Ok(Some(shelf))
     }
+
+    fn find_head(&mut self, mailbox: &MailboxKey) -> Result<Option<(Day, Vec<u8>)>, StoreFault> {
+        let oldest = self.oldest_served();
+        for day in self.store.days().into_iter().filter(|day| *day >= oldest) {
+            if let Some(head) = self.twin(day, Table::Head, mailbox.to_bytes())? {
+                return Ok(Some((day, head)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An index row did not open: it is made again from its item. With that gone too, there is
+    /// nothing left to hand out, and what is left of it is deleted.
+    fn mend_index(
+        &mut self,
+        mailbox: &MailboxKey,
+        day: Day,
+        number: u64,
+    ) -> Result<Option<Entry>, StoreFault> {
+        self.met_damage();
+        let row = |table| Key::indexed(day, table, mailbox.to_bytes(), number);
+        let found = match self.store.get(&row(Table::Item)) {
+            Err(StoreFault::Damaged) => {
+                self.met_damage();
+                None
+            }
+            found => found?.and_then(|row| item_of(&row)),
+        };
+        let mut batch = Batch::new();
+        let Some((address, item)) = found else {
+            batch.delete(row(Table::Index)).delete(row(Table::Item));
+            let deleted = self.commit_counted(&mut batch, &[(day, -1)]);
+            self.check(deleted);
+            return Ok(None);
+        };
+        let hash = item_hash(&address, &item);
+        batch.put(row(Table::Index), index_row(&address, &hash));
+        let mended = self.commit(&batch);
+        self.check(mended);
+        Ok(Some(Entry::new(address, hash, day)))
+    }
 }
 
-fn entry(row: &[u8], day: Day) -> Result<Entry, StoreFault> {
+fn entry(row: &[u8], day: Day) -> Option<Entry> {
     let mut r = Reader::new(row);
-    let address = r.array().map_err(|_| StoreFault::Damaged)?;
-    let hash = r.array().map_err(|_| StoreFault::Damaged)?;
-    let address = MailboxAddress::from_bytes(address);
-    Ok(Entry::new(address, ItemHash::from_bytes(hash), day))
+    let address = MailboxAddress::from_bytes(r.array().ok()?);
+    let hash = ItemHash::from_bytes(r.array().ok()?);
+    Some(Entry::new(address, hash, day))
+}
+
+fn index_row(address: &MailboxAddress, hash: &ItemHash) -> Vec<u8> {
+    let mut row = Writer::with_capacity(INDEX_BYTES);
+    row.put(address.as_bytes()).put(hash.as_bytes());
+    row.into_bytes()
+}
+
+/// Address and item of an item's row.
+fn item_of(row: &[u8]) -> Option<(MailboxAddress, Box<[u8; ITEM_BYTES]>)> {
+    let mut r = Reader::new(row);
+    let address = MailboxAddress::from_bytes(r.array().ok()?);
+    Some((address, Box::new(r.array().ok()?)))
+}
+
+fn put_head(batch: &mut Batch, day: Day, mailbox: &MailboxKey, next: u64) {
+    put_twice(batch, day, Table::Head, mailbox, &next.to_be_bytes());
+}
+
+/// See [`Desk::twin`].
+fn put_twice(batch: &mut Batch, day: Day, table: Table, mailbox: &MailboxKey, row: &[u8]) {
+    for index in [0, 1] {
+        let key = Key::indexed(day, table, mailbox.to_bytes(), index);
+        batch.put(key, row.to_vec());
+    }
 }
 
 /// The hash of an item at an address. The address is part of it: one item that goes to two
@@ -392,16 +489,12 @@ fn put_book<'a>(
     for address in addresses {
         book.put(address.as_bytes());
     }
-    batch.put(
-        Key::of(day, Table::Book, mailbox.to_bytes()),
-        book.into_bytes(),
-    );
+    put_twice(batch, day, Table::Book, mailbox, &book.into_bytes());
 }
 
 /// All rows of a mailbox but its items, under `day`.
 fn write_mailbox(batch: &mut Batch, mailbox: &MailboxKey, shelf: &Shelf, day: Day) {
-    let head = Key::of(day, Table::Head, mailbox.to_bytes());
-    batch.put(head, shelf.next().to_be_bytes().to_vec());
+    put_head(batch, day, mailbox, shelf.next());
     put_book(batch, day, mailbox, shelf.addresses());
     for address in shelf.addresses() {
         put_address(batch, day, mailbox, address);

@@ -18,11 +18,14 @@ pub(crate) struct Metrics {
     sessions: IntGaugeVec,
     stored: IntGauge,
     store_faults: IntCounter,
+    store_damaged: IntCounter,
+    documents: IntCounter,
     links_in: IntGauge,
     links_out: IntGauge,
     listed: IntGauge,
     consensus: IntGauge,
     keys: IntGauge,
+    line_rate: IntGauge,
 }
 
 impl Metrics {
@@ -60,6 +63,11 @@ impl Metrics {
             sessions,
             stored: gauge("stored", "Items, drops and mailboxes in the store")?,
             store_faults: counter("store_faults_total", "Times that the store failed")?,
+            store_damaged: counter("store_damaged_total", "Rows of the store that did not open")?,
+            documents: counter(
+                "doc_requests_total",
+                "Requests for the header of a consensus that a client does not hold",
+            )?,
             links_in: gauge("links_in", "Links from the last layer")?,
             links_out: gauge("links_out", "Links to the first layer")?,
             listed: gauge("listed", "1 if the consensus in use lists this provider")?,
@@ -68,6 +76,7 @@ impl Metrics {
                 "Epoch of the newest consensus; 0 for none",
             )?,
             keys: gauge("keys_in_service", "Sphinx keys in service")?,
+            line_rate: gauge("line_rate", "Packets a second that it takes")?,
         })
     }
 
@@ -82,12 +91,15 @@ impl Metrics {
         raise(&self.answered, stats.answered);
         raise(&self.delivered, stats.delivered);
         raise(&self.store_faults, stats.store_faults);
+        raise(&self.store_damaged, stats.store_damaged);
+        raise(&self.documents, stats.documents);
         for (reason, count) in &stats.dropped {
             raise(&self.dropped.with_label_values(&[*reason]), *count);
         }
         for (profile, count) in whist_netdoc::PROFILES.iter().zip(stats.sessions) {
             set(&self.sessions.with_label_values(&[*profile]), count);
         }
+        set(&self.line_rate, u64::from(stats.line_rate));
         set(&self.held, stats.held());
         set(&self.stored, stats.stored);
         set(&self.links_in, stats.links_in);

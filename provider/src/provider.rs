@@ -134,6 +134,8 @@ pub struct Provider<S, M, K> {
     /// Until when what is held may leave.
     pub(crate) draining: Option<Instant>,
     drained: bool,
+    /// When the next slice of what expired is deleted.
+    chore_at: Option<Instant>,
     /// When epochs, keys, views or the calendar change next.
     pub(crate) boundary: Instant,
     timeout: Option<Instant>,
@@ -196,6 +198,7 @@ where
             documents: Secret::new(derive("whist 2026 provider documents v1")),
             draining: None,
             drained: false,
+            chore_at: None,
             boundary: Instant::ZERO,
             timeout: Some(Instant::ZERO),
             outputs: VecDeque::new(),
@@ -225,6 +228,7 @@ where
         Stats {
             consensus: self.follower.newest().map(|newest| newest.epoch()),
             listed: self.current_view().is_some(),
+            line_rate: self.config.packets_per_s,
             keys: self.keys.in_service(),
             received: self.counters.received,
             forwarded: self.counters.forwarded,
@@ -236,6 +240,8 @@ where
             sessions: self.entry.sessions(),
             stored: self.desk.rows(),
             store_faults: self.desk.faults(),
+            store_damaged: self.desk.damaged(),
+            documents: self.desk.documents(),
             links_out: count(self.peers.links.count_out()),
             links_in: count(self.peers.links.count_in()),
             dropped: self.counters.dropped(),
@@ -372,11 +378,24 @@ where
         self.release(now);
         self.answer_due(now);
         self.run_sessions(now);
+        if self.chore_at.is_some_and(|at| at <= now.instant) {
+            let gap = match self.desk.work() {
+                true => limits::CHORE_GAP,
+                false => limits::CHORE_RETRY,
+            };
+            self.plan_chore(now, gap);
+        }
         for link in self.entry.expire(now.instant) {
             self.outputs.push_back(Output::Close { link });
         }
         self.peers.tend(now, &self.follower, &mut self.rng);
         self.finish_drain(now);
+    }
+
+    /// Deletes what expired by and by, after what has its time.
+    pub(crate) fn plan_chore(&mut self, now: Now, gap: Duration) {
+        let next = now.instant.after(gap);
+        self.chore_at = self.desk.has_chores().then_some(next);
     }
 
     fn collect(&mut self, now: Now) {
@@ -399,6 +418,7 @@ where
             self.entry.next_deadline(),
             self.peers.next_deadline(),
             Some(self.boundary),
+            self.chore_at,
             self.draining.filter(|_| !self.drained),
         ];
         self.timeout = deadlines.into_iter().flatten().min();

@@ -27,7 +27,7 @@ use crate::ticket::Ticket;
 use crate::{Command, Effect, Note, Provider, ProviderConfig, ProviderError};
 
 const PROGRAM: &str = "whist-provider";
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
 
 const DAYS_FOLDER: &str = "days";
 const STORE_FOLDER: &str = "store";
@@ -87,7 +87,7 @@ pub fn run(path: &Path, debug_build: bool) -> Result<(), Failure> {
         let clock = Clock::start();
         let keys = NodeKeys::read(&state)?;
         let identity = LinkIdentity::from_secret(&keys.link);
-        let (node, sync) = open(&config, &state, keys, clock.now())?;
+        let (node, sync) = open(&config, debug_build, &state, keys, clock.now())?;
         let mut options = DriverOptions::node(clock, identity, listener);
         options.accept_clients = true;
         serve(node, sync, options, metrics, &state, &path).await
@@ -97,11 +97,16 @@ pub fn run(path: &Path, debug_build: bool) -> Result<(), Failure> {
 /// The node, from what is on disk and in memory.
 fn open(
     config: &Config,
+    debug_build: bool,
     state: &StateDir,
     keys: NodeKeys,
     now: Now,
 ) -> Result<(Node, FjallSync), Failure> {
     let follower = shell::follower(&config.network, state)?;
+    let schedule = follower.trusted().schedule();
+    let (most, tags) = (config.packets_per_s, config.table_tags);
+    let mut rng = Rng::from_seed(*whist_rt::seed()?.expose());
+    let rate = shell::line_rate(most, tags, schedule, debug_build, &mut rng)?;
     let sphinx = shell::key_store(state, keys.seal.duplicate())?;
     let days = DiskDayKeys::new(SealedDir::open(&state.file(DAYS_FOLDER), keys.seal)?);
     let nonces = Rng::from_seed(*whist_rt::seed()?.expose());
@@ -114,7 +119,7 @@ fn open(
         link: keys.link,
         address: config.advertise.clone(),
         family: config.family,
-        packets_per_s: config.packets_per_s,
+        packets_per_s: rate.packets_per_s,
         table_tags: config.table_tags,
         store_rows: config.store_rows,
     };

@@ -108,6 +108,8 @@ pub struct Stats {
     pub consensus: Option<Epoch>,
     /// Whether the consensus in use lists this provider.
     pub listed: bool,
+    /// Packets a second that it takes.
+    pub line_rate: u32,
     /// Epochs whose keys are in service.
     pub keys: Vec<Epoch>,
     /// Packets that came in, from clients and from mixes.
@@ -130,6 +132,10 @@ pub struct Stats {
     pub stored: u64,
     /// Times that the store failed.
     pub store_faults: u64,
+    /// Rows of the store that did not open.
+    pub store_damaged: u64,
+    /// Requests for the header of a consensus (`DOC`).
+    pub documents: u64,
     /// Links to the first layer that are up.
     pub links_out: u64,
     /// Links from the last layer that are up.

@@ -214,7 +214,7 @@ where
                 self.counters.drop(Drop::UnknownFirstHop);
                 continue;
             }
-            let payload = encode_reply(&self.follower.hash(), &body, &mut self.padding);
+            let payload = encode_reply(&self.follower.named(now.wall), &body, &mut self.padding);
             match surb.reply(&payload) {
                 Ok((first, packet)) => {
                     if self.send(&first, packet) {

@@ -19,7 +19,9 @@ use whist_packet::request::ReplyBody;
 use whist_provider::desk::{Desk, Moment, Rules};
 use whist_provider::key_files::DiskDayKeys;
 use whist_provider::quota::Quota;
-use whist_provider::store::{Batch, Day, DayKeys, Fjall, Key, Owner, Store, StoreFault, Table};
+use whist_provider::store::{
+    Batch, Cursor, Day, DayKeys, Fjall, Key, Owner, Store, StoreFault, Table,
+};
 use whist_rt::sealed::SealedDir;
 use whist_types::{Instant, MailboxAddress, Secret, Wall};
 
@@ -69,7 +71,7 @@ fn rows_are_found_in_order_and_survive_a_restart() {
             .unwrap();
         let numbers: Vec<u64> = rows.iter().map(|(index, _)| *index).collect();
         assert_eq!(numbers, [2, 3, 70_000]);
-        assert_eq!(rows[1].1, [3; 1536]);
+        assert_eq!(rows[1].1, Some(vec![3; 1536]));
         assert_eq!(store.get(&item(6, 1, 1)).unwrap(), Some(vec![1; 1536]));
         assert_eq!(store.get(&item(5, 1, 1)).unwrap(), None);
         assert_eq!(store.days(), [Day::new(6), Day::new(5)]);
@@ -84,8 +86,17 @@ fn a_table_of_a_day_is_cleared_alone() {
     let mut store = open(folder.path());
     store.begin(Day::new(5)).unwrap();
     put(&mut store, item(5, 1, 1), b"x");
-    put(&mut store, Key::of(Day::new(5), Table::Tomb, [1; 32]), b"");
-    store.clear(Day::new(5), Table::Tomb).unwrap();
+    for tomb in 1..3 {
+        put(
+            &mut store,
+            Key::of(Day::new(5), Table::Tomb, [tomb; 32]),
+            b"",
+        );
+    }
+    let mut clear = |from: Cursor| store.clear(Day::new(5), Table::Tomb, &from, 1).unwrap();
+    let from = clear(Cursor::default()).expect("one at a time");
+    let from = clear(from).expect("another one");
+    assert_eq!(clear(from), None);
     assert_eq!(store.count(Table::Tomb).unwrap(), 0);
     assert_eq!(store.count(Table::Item).unwrap(), 1);
 }
@@ -154,6 +165,55 @@ fn neither_names_nor_values_stand_on_the_disk() {
     files(folder.path(), &mut bytes);
     assert!(bytes.len() > 2_000 * 1_536);
     assert!(!bytes.windows(16).any(|window| window == &canary[..16]));
+}
+
+/// Flips a byte of every value of a table on the disk, whatever its day.
+fn flip(folder: &Path, table: Table) -> usize {
+    let db = fjall::Database::builder(folder.join("store"))
+        .open()
+        .unwrap();
+    let mut flipped = 0;
+    for name in db.list_keyspace_names() {
+        let space = db.keyspace(&name, Default::default).unwrap();
+        let rows: Vec<_> = space.prefix([table.tag()]).collect();
+        for row in rows {
+            let (name, value) = row.into_inner().unwrap();
+            let mut value = value.to_vec();
+            let middle = value.len() / 2;
+            value[middle] ^= 1;
+            space.insert(name, value).unwrap();
+            flipped += 1;
+        }
+    }
+    db.persist(fjall::PersistMode::SyncAll).unwrap();
+    flipped
+}
+
+#[test]
+fn rows_flipped_on_the_disk_do_not_open_and_keep_nobody_from_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    store.begin(Day::new(5)).unwrap();
+    for index in 0..3 {
+        put(&mut store, item(5, 1, index), &[7; 1536]);
+    }
+    put(
+        &mut store,
+        Key::of(Day::new(5), Table::Head, [1; 32]),
+        b"head",
+    );
+    store.syncer().sync().unwrap();
+    drop(store);
+    assert_eq!(flip(folder.path(), Table::Item), 3);
+    let mut store = open(folder.path());
+    put(&mut store, item(5, 1, 1), b"written again");
+    let owner = Owner::new([1; 32]);
+    let rows = store.scan(Day::new(5), Table::Item, owner).unwrap();
+    let again = Some(b"written again".to_vec());
+    assert_eq!(rows, [(0, None), (1, again), (2, None)]);
+    assert_eq!(store.get(&item(5, 1, 0)), Err(StoreFault::Damaged));
+    let head = store.find(Table::Head, &[1; 32]).unwrap();
+    assert_eq!(head, Some((Day::new(5), b"head".to_vec())));
 }
 
 #[test]
@@ -263,7 +323,7 @@ fn what_was_said_to_be_stored_is_there_after_a_kill() {
             .unwrap();
         assert!(rows.len() as u64 >= stored, "{} of {stored}", rows.len());
         for (n, (index, value)) in rows.iter().enumerate() {
-            assert_eq!((*index, value), (n as u64, &vec![n as u8; 1536]));
+            assert_eq!((*index, value), (n as u64, &Some(vec![n as u8; 1536])));
         }
     }
     assert!(stored >= 100);

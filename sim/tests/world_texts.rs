@@ -82,3 +82,22 @@ fn a_provider_that_is_killed_after_stored_still_has_the_item() {
     }
     assert_eq!(cast.received(1).len(), 1);
 }
+
+#[test]
+fn in_an_honest_network_nobody_asks_for_a_consensus_that_they_were_told_of() {
+    let mut cast = cast(92);
+    introduce(&mut cast);
+    let epochs = 8;
+    let length = cast.network().schedule.length();
+    for epoch in 0..epochs {
+        send(&mut cast, epoch % 2, "what is in force");
+        cast.world.run_for(length);
+    }
+    let both = people::texts(&mut cast, 0).len() + people::texts(&mut cast, 1).len();
+    assert_eq!(both, usize::from(epochs), "items that name a consensus");
+    for index in 0..cast.blueprint.providers {
+        let stats = cast.provider(index).unwrap().role.stats();
+        assert!(stats.answered > 0, "provider {index}: {stats:?}");
+        assert_eq!(stats.documents, 0, "provider {index}");
+    }
+}

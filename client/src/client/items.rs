@@ -62,9 +62,7 @@ impl Client {
 
     /// Something that a contact's program said.
     fn said(&mut self, now: Now, id: ContactId, plaintext: &Plaintext) {
-        if let Some(provider) = self.random_provider(now) {
-            self.heard_of(now, plaintext.consensus, provider);
-        }
+        self.heard_in_item(now, plaintext.consensus);
         match Body::decode(&plaintext.body) {
             Some(Body::Piece(piece)) => {
                 let (sequence, loss) = (piece.sequence, piece.loss);
@@ -81,7 +79,7 @@ impl Client {
         self.save_contact(id);
     }
 
-    fn random_provider(&mut self, now: Now) -> Option<NodeId> {
+    pub(super) fn random_provider(&mut self, now: Now) -> Option<NodeId> {
         let consensus = self.usable(now)?;
         crate::account::pick_provider(&consensus, &mut self.rng, &[], 0).ok()
     }

@@ -109,6 +109,8 @@ pub struct Client {
     stale: bool,
     equivocation_told: bool,
     rumour: Option<Rumour>,
+    /// Since which epoch it has held each epoch's consensus, with none missed.
+    following: Option<Epoch>,
     /// The epoch in which skipped keys were looked through last.
     swept: Option<Epoch>,
     /// Whether it was handled once; the first call, which dials, is due at once.
@@ -180,6 +182,7 @@ impl Client {
             stale: false,
             equivocation_told: false,
             rumour: None,
+            following: None,
             swept: None,
             started: false,
             #[cfg(any(test, feature = "control"))]

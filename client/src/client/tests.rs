@@ -464,6 +464,28 @@ fn a_second_document_of_an_epoch_is_asked_for_through_the_network_and_proof_stop
 }
 
 #[test]
+fn an_item_that_waited_for_days_starts_no_request_for_a_consensus_that_nobody_holds() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    rig.sides[bob].client = None;
+    rig.send(alice, "bob", "from long ago");
+    rig.until("stored", |rig| status(rig, alice).outbox == 0);
+    rig.sides[alice].client = None;
+    let length = Duration::from_millis(parameters().epoch_ms);
+    let mut epoch = Epoch::new(0);
+    for _ in 0..48 {
+        rig.run(length);
+        epoch = epoch.next();
+        rig.publish(epoch);
+    }
+    let before = rig.sides[bob].commands.len();
+    rig.start(bob, 77);
+    rig.until("what waited", |rig| !rig.texts(bob).is_empty());
+    rig.run(Duration::from_secs(30));
+    let asked = rig.sides[bob].commands[before..].iter();
+    assert_eq!(asked.filter(|c| c.1 == "other").count(), 0);
+}
+
+#[test]
 fn ticks_while_off_line_send_nothing_later() {
     let (mut rig, alice, _) = Rig::pair(parameters());
     rig.cut(alice);

@@ -38,6 +38,11 @@ impl Client {
             self.swept = Some(epoch);
             self.expire_skipped_keys(now);
         }
+        let newest = self.follower.newest().map(|newest| newest.epoch());
+        self.following = match self.following {
+            _ if newest < Some(epoch.previous()) => None,
+            since => since.or(Some(epoch)),
+        };
         let consensus = self.usable(now);
         if let Some(consensus) = &consensus {
             self.stale = false;
@@ -246,12 +251,32 @@ impl Client {
         });
     }
 
+    /// The same of an item. It may have waited in the mailbox for days, and name what nobody holds
+    /// any more: only who has followed for longer than a consensus serves asks for what an item
+    /// names. Until then, what waited is read.
+    pub(super) fn heard_in_item(&mut self, now: Now, hash: ConsensusHash) {
+        let epoch = self.network.schedule.epoch_at(now.wall);
+        let grace = u64::from(self.parameters().grace_epochs);
+        let fresh = |since: Epoch| epoch > since.plus(grace);
+        if self.following.is_some_and(fresh)
+            && let Some(provider) = self.random_provider(now)
+        {
+            self.heard_of(now, hash, provider);
+        }
+    }
+
     fn chase_rumour(&mut self, now: Now) {
         let Some(rumour) = &mut self.rumour else {
             return;
         };
         let known = self.follower.by_hash(&rumour.hash).is_some();
         let over = self.network.schedule.epoch_at(now.wall) > rumour.epoch;
+        // What is named in an epoch is most likely its own document, which comes to us too, at a
+        // time of its own. It is asked for by who holds that epoch's and was told of another one,
+        // or whose provider brings nothing new.
+        let newest = self.follower.newest().map(|newest| newest.epoch());
+        let caught_up = newest >= Some(rumour.epoch);
+        let late = self.network.schedule.epoch_at(now.wall) > rumour.epoch.next();
         if rumour.asked {
             // One an epoch: the next rumour is heard when the epoch in which this one was asked
             // for is over, answered or not. Else who names hashes makes us ask as often as they
@@ -266,7 +291,7 @@ impl Client {
             }
         } else if known {
             self.rumour = None;
-        } else if rumour.due <= now.instant {
+        } else if rumour.due <= now.instant && (caught_up || late) {
             rumour.asked = true;
             rumour.epoch = self.network.schedule.epoch_at(now.wall);
             let (exit, hash) = (rumour.provider, rumour.hash);

@@ -212,7 +212,7 @@ impl Follower {
         self.held.values().find(|held| held.hash() == *hash)
     }
 
-    /// Hash of the newest, or zeros: what `HELLO` carries.
+    /// Hash of the newest, or zeros: what a client's `HELLO` and items carry, and authorities'.
     pub fn hash(&self) -> ConsensusHash {
         self.newest()
             .map_or(ConsensusHash::from_bytes([0; 32]), |newest| newest.hash())
@@ -232,6 +232,14 @@ impl Follower {
     /// come, by which nobody can make packets yet.
     pub fn served(&self, now: Wall) -> Option<&Arc<Consensus>> {
         self.usable(now).or_else(|| self.newest())
+    }
+
+    /// The hash by which a node names its consensus at `now`, in `HELLO` and in replies, or zeros:
+    /// that of [`Self::served`]. The one of the epoch to come is nobody's to use yet, and clients
+    /// who are told of it before it is in force would ask for its header.
+    pub fn named(&self, now: Wall) -> ConsensusHash {
+        self.served(now)
+            .map_or(ConsensusHash::from_bytes([0; 32]), |served| served.hash())
     }
 
     /// The bundle of [`Self::served`] for who holds `held` (zeros: nothing), with a proof that it

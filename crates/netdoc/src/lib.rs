@@ -8,6 +8,7 @@ mod follower;
 pub mod fuzzing;
 mod header;
 mod keys;
+mod loop_report;
 mod make;
 mod merkle;
 mod network;
@@ -29,6 +30,7 @@ pub use keys::{
     AuthoritySecret, DoubleSignature, ED25519_SIGNATURE_BYTES, IdentitySecret, LinkSecret,
     ML_DSA_KEY_BYTES, ML_DSA_SIGNATURE_BYTES, MlDsaKey,
 };
+pub use loop_report::{LOOP_SEGMENTS_MAX, LoopReport, LoopSegment};
 pub use make::{Proposal, entries};
 pub use merkle::{InclusionProof, Mmr, TreeHash, merkle_root};
 pub use network::{

@@ -5,7 +5,7 @@ use whist_types::{Epoch, Family, IdentityKey, Layer, LinkKey, NodeId, SphinxKey}
 
 use crate::keys::verify_ed25519;
 use crate::unverified::Document;
-use crate::{IdentitySecret, LinkSecret, Refused, Unverified};
+use crate::{IdentitySecret, LinkSecret, LoopReport, Refused, Unverified};
 
 /// A consensus lists the Sphinx keys of this many epochs: its own and the next three.
 pub const KEY_EPOCHS: usize = 4;
@@ -16,7 +16,7 @@ pub const DESCRIPTOR_BYTES_MAX: usize = 1_024;
 /// Weights above this are refused, so that their sums fit 64 bits with room.
 pub const WEIGHT_MAX: u32 = 1_000_000_000;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const LABEL: &str = "whist 2026 descriptor v1";
 
 /// What a node offers to be.
@@ -147,6 +147,8 @@ pub struct Descriptor {
     pub capacity: u32,
     /// Packets expected in its pool, or sessions: rounded by the node as it likes.
     pub load: u32,
+    /// What its own loops met. A provider has none.
+    pub loops: LoopReport,
 }
 
 impl Descriptor {
@@ -172,13 +174,17 @@ impl Descriptor {
 
     fn check(&self) -> Result<(), Refused> {
         check_address(&self.address)?;
-        check_weight(self.capacity)
+        check_weight(self.capacity)?;
+        if self.kind == Kind::Provider && self.loops != LoopReport::default() {
+            return Err(Refused::Malformed("loop report of a provider"));
+        }
+        self.loops.check()
     }
 }
 
 /// | field | size | meaning |
 /// |---|---|---|
-/// | version | 1 | 1 |
+/// | version | 1 | 2 |
 /// | by identity | 64 | Ed25519 of the identity key over label ‖ 0 ‖ body |
 /// | by link | 64 | Ed25519 of the link key over the same |
 /// | body | 4 + n | borsh of [`Descriptor`] |

@@ -17,7 +17,10 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use whist_netdoc::fuzzing::{self, TARGETS};
 use whist_netdoc::testing::entries;
-use whist_netdoc::{Descriptor, Extension, Follower, IdentitySecret, Kind, LinkSecret, Parameters};
+use whist_netdoc::{
+    Descriptor, Extension, Follower, IdentitySecret, Kind, LinkSecret, LoopReport, LoopSegment,
+    Parameters,
+};
 use whist_types::{Epoch, Family, Secret, SphinxKey, Wall};
 
 /// Mutations of each seed; `.ci/full` runs cargo-fuzz for hours instead.
@@ -54,6 +57,9 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         family: Family::from_bytes([4; 32]),
         capacity: 100,
         load: 5,
+        loops: LoopReport::alarm(vec![
+            LoopSegment::rounded(nodes[0].id, nodes[1].id, 300, 100).unwrap(),
+        ]),
     };
     let tagged = |tag: u8, bytes: Vec<u8>| [vec![tag], bytes].concat();
     let Extension::Proof(inner) = &proof else {

@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 
 use whist_netdoc::testing::{Authorities, entries};
 use whist_netdoc::{
-    DESCRIPTOR_BYTES_MAX, Descriptor, IdentitySecret, Kind, LinkSecret, Network, NodeRole,
-    Parameters, Refused, SignedDescriptor,
+    DESCRIPTOR_BYTES_MAX, Descriptor, IdentitySecret, Kind, LOOP_SEGMENTS_MAX, LinkSecret,
+    LoopReport, LoopSegment, Network, NodeRole, Parameters, Refused, SignedDescriptor,
 };
-use whist_types::{Epoch, Family, Secret, SphinxKey, Wall};
+use whist_types::{Epoch, Family, NodeId, Secret, SphinxKey, Wall};
 
 fn network() -> Network {
     let mut a = Authorities::new(3, 4, Parameters::default(), Wall::from_secs(1_000));
@@ -83,6 +83,7 @@ fn descriptor(number: u8, kind: Kind, family: u8, epoch: u64) -> Descriptor {
         family: Family::from_bytes([family; 32]),
         capacity: 100,
         load: 0,
+        loops: LoopReport::default(),
     }
 }
 
@@ -112,6 +113,7 @@ fn a_descriptor_needs_both_signatures_over_its_very_bytes() {
 fn the_longest_descriptor_fits_its_limit() {
     let mut d = descriptor(1, Kind::Mix, 1, 5);
     d.address = format!("{}:65535", "a".repeat(254));
+    d.loops = LoopReport::alarm((0..LOOP_SEGMENTS_MAX).map(|n| segment(n as u8)).collect());
     let (identity, link) = keys(1);
     let signed = d.sign(&identity, &link);
     assert!(signed.as_bytes().len() <= DESCRIPTOR_BYTES_MAX);
@@ -121,6 +123,59 @@ fn the_longest_descriptor_fits_its_limit() {
             .verify()
             .is_ok()
     );
+}
+
+fn segment(from: u8) -> LoopSegment {
+    let node = |byte| NodeId::from_bytes([byte; 32]);
+    LoopSegment::rounded(node(from), node(0xff), 1_000, 999).unwrap()
+}
+
+#[test]
+fn a_loop_report_has_one_form_says_little_and_stands_in_no_consensus() {
+    let (identity, link) = keys(1);
+    let verify = |d: &Descriptor| {
+        let signed = d.sign(&identity, &link);
+        SignedDescriptor::parse(signed.as_bytes())?.verify()
+    };
+    let mut silent = descriptor(1, Kind::Mix, 1, 5);
+    let mut loud = silent.clone();
+    loud.loops = LoopReport::alarm(vec![segment(9), segment(3)]);
+    assert_eq!(verify(&loud), Ok(loud.clone()));
+    let [first, second] = loud.loops.segments[..] else {
+        panic!("two segments");
+    };
+    assert!(first.from < second.from, "in their order");
+    assert_eq!((first.sent, first.lost), (512, 512), "rounded");
+    assert_eq!(LoopSegment::rounded(first.from, first.to, 100, 0), None);
+    assert_eq!(
+        LoopReport::alarm((0..9).map(segment).collect())
+            .segments
+            .len(),
+        4
+    );
+
+    let bad = |change: fn(&mut LoopReport)| {
+        let mut d = loud.clone();
+        change(&mut d.loops);
+        assert_eq!(verify(&d), Err(Refused::Malformed("loop report")));
+    };
+    bad(|report| report.alarm = false);
+    bad(|report| report.segments.reverse());
+    bad(|report| report.segments[1] = report.segments[0]);
+    bad(|report| report.segments = (0..5).map(segment).collect());
+    bad(|report| report.segments[0].sent = 0);
+    bad(|report| report.segments[0].sent = 511);
+    bad(|report| report.segments[0].lost = 3);
+    bad(|report| report.segments[0].sent = 256);
+    let entries = |d: &Descriptor| {
+        let nodes = whist_netdoc::entries(Epoch::new(5), &Parameters::demo(), [d]);
+        borsh::to_vec(&nodes).unwrap()
+    };
+    assert_eq!(entries(&loud), entries(&silent));
+    silent.kind = Kind::Provider;
+    assert!(verify(&silent).is_ok());
+    silent.loops = loud.loops;
+    assert!(verify(&silent).is_err(), "a provider has no loops");
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub enum StartError {
         /// Tags configured.
         have: u64,
     },
+    /// There is no line rate to promise.
+    #[error("no line rate: {0}")]
+    NoLineRate(String),
     /// The store of the keys to come does not work.
     #[error("the key store does not work: {0}")]
     Store(#[from] StoreFault),
@@ -37,7 +40,9 @@ pub enum StartError {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let exit = match &error {
-            StartError::TableTooSmall { .. } | StartError::Memory { .. } => Exit::Usage,
+            StartError::TableTooSmall { .. }
+            | StartError::Memory { .. }
+            | StartError::NoLineRate(_) => Exit::Usage,
             StartError::Store(_) => Exit::Other,
         };
         Self::new(exit, error.to_string())

@@ -12,6 +12,7 @@ use whist_packet::{
 };
 use whist_types::{Epoch, EpochSchedule, Now, SphinxKey, Wall};
 
+use crate::line_rate::key_life_ms;
 use crate::{StartError, limits};
 
 /// Something happened to the keys.
@@ -214,8 +215,7 @@ fn check_table(
     table_tags: u64,
     schedule: &EpochSchedule,
 ) -> Result<(), StartError> {
-    let windows = schedule.key_window_ms.saturating_mul(2);
-    let life_ms = schedule.epoch_ms.saturating_add(windows);
+    let life_ms = key_life_ms(schedule);
     let needed = u64::from(packets_per_s)
         .saturating_mul(life_ms)
         .div_ceil(1_000);

@@ -133,7 +133,7 @@ impl Peers {
 pub fn hello(follower: &Follower, now: Now) -> Frame {
     Frame::Hello(Hello::Node {
         version: Hello::VERSION,
-        consensus: follower.hash(),
+        consensus: follower.named(now.wall),
         time: now.wall,
     })
 }

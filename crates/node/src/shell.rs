@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rand_core::CryptoRng;
 use serde::de::DeserializeOwned;
 use whist_netdoc::{Follower, Network};
 use whist_rt::prometheus::Registry;
@@ -13,12 +14,13 @@ use whist_rt::tmpfs::Region;
 use whist_rt::tracing::{info, warn};
 use whist_rt::{
     Commands, Exit, Failure, Handle, MetricsPort, RtError, Shutdown, Signals, config, files, keys,
-    time,
+    process, time,
 };
-use whist_types::Secret;
+use whist_types::{EpochSchedule, Secret};
 
 use crate::key_files::DiskKeyStore;
 use crate::keys::{KeyEvent, region_bytes};
+use crate::line_rate::{self, LimitedBy, LineRate};
 
 const IDENTITY_FILE: &str = "identity.key";
 const LINK_FILE: &str = "link.key";
@@ -183,6 +185,35 @@ impl DirectoryFile {
             warn!("the consensus was not kept: {error}");
         }
     }
+}
+
+/// The line rate of this machine, measured, below the operator's `most` and what the table holds;
+/// the log and the gauge of the line rate show it. A debug build is measured too and does not go
+/// by it: its speed says nothing of the machine, and it serves test networks alone.
+///
+/// # Errors
+/// There is none to promise.
+pub fn line_rate(
+    most: u32,
+    table_tags: u64,
+    schedule: &EpochSchedule,
+    debug_build: bool,
+    rng: &mut impl CryptoRng,
+) -> Result<LineRate, Failure> {
+    let measured = line_rate::measure(process::cpu_time, rng);
+    let rate = LineRate::new(measured, table_tags, schedule, most)?;
+    let rate = match rate.by {
+        LimitedBy::Machine if debug_build => {
+            LineRate::new(f64::from(most), table_tags, schedule, most)?
+        }
+        _ => rate,
+    };
+    info!(
+        "line rate: {} packets/s, limited by {}; {measured:.0} unwraps/s measured",
+        rate.packets_per_s,
+        rate.by.name()
+    );
+    Ok(rate)
 }
 
 /// Refuses an address that others could not dial.

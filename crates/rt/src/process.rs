@@ -1,6 +1,7 @@
 //! What every process of Whist does to itself before it reads a secret.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -43,6 +44,14 @@ pub fn resident_bytes() -> Option<u64> {
     pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
 }
 
+/// CPU time that this process has used, all threads together: what it did, not how long it waited
+/// for its turn.
+pub fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    u64::try_from(time.tv_sec).map_or(Duration::ZERO, |secs| Duration::new(secs, nanos))
+}
+
 /// The file name that this program was started by.
 pub fn name() -> String {
     std::env::args_os()
@@ -77,6 +86,16 @@ mod tests {
     #[test]
     fn a_process_knows_its_memory() {
         assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000));
+    }
+
+    #[test]
+    fn cpu_time_grows_with_work() {
+        let begun = cpu_time();
+        let mut sum = 0_u64;
+        while cpu_time() == begun {
+            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
+        }
+        assert!(cpu_time() > begun);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use whist_link::limits::HANDSHAKE;
 use whist_link::{Frame, Input, LinkId, LinkIdentity, Output, Remote, Role, Target};
 use whist_rt::raw::{TcpListener, TcpStream};
 use whist_rt::sync::mpsc;
@@ -22,6 +23,11 @@ use whist_rt::{
     limits,
 };
 use whist_types::{Instant, LinkKey, Now, Secret};
+
+/// Only there so that a hang ends.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Timers have a resolution of milliseconds.
+const GRAIN: Duration = Duration::from_millis(100);
 
 /// Does what it is told by commands and tells what happens to it by effects.
 #[derive(Debug, Default)]
@@ -101,7 +107,7 @@ struct Running {
 
 impl Running {
     async fn next(&mut self) -> Input<()> {
-        timeout(Duration::from_secs(20), self.seen.recv())
+        timeout(LIMIT, self.seen.recv())
             .await
             .expect("something happens in time")
             .expect("the role runs")
@@ -337,7 +343,7 @@ async fn a_peer_that_stops_reading_costs_only_its_own_queue() {
     assert!(matches!(alice.next().await, Input::Up { .. }));
     assert!(matches!(quick.next().await, Input::Up { .. }));
     // More than the kernel's buffers and our queue hold together: some come back.
-    let mut returned = 0;
+    let (mut returned, mut given_up) = (0, false);
     for n in 0..200 {
         alice
             .order(Order::Send(stalled, (0..100).map(frame).collect()))
@@ -346,6 +352,8 @@ async fn a_peer_that_stops_reading_costs_only_its_own_queue() {
         loop {
             match alice.next().await {
                 Input::Full { link, .. } if link == stalled => returned += 1,
+                // On a slow machine its write deadline passes meanwhile.
+                Input::Down { link } if link == stalled => given_up = true,
                 Input::Frame {
                     link: LINK,
                     frame: came,
@@ -360,7 +368,9 @@ async fn a_peer_that_stops_reading_costs_only_its_own_queue() {
     assert!(returned > 0, "the queue is bounded");
     let (near, _far) = carried.await.unwrap();
     drop(near);
-    while !matches!(alice.next().await, Input::Down { link } if link == stalled) {}
+    while !given_up {
+        given_up = matches!(alice.next().await, Input::Down { link } if link == stalled);
+    }
     alice.end().await;
     slow.end().await;
     quick.end().await;
@@ -382,6 +392,7 @@ async fn under_load_a_dialler_solves_a_puzzle_first() {
 async fn silent_and_half_open_sockets_are_closed_after_ten_seconds() {
     use whist_rt::io::AsyncReadExt;
     let bob = start(2, false, |_| {});
+    let begun = tokio::time::Instant::now();
     let mut sockets = Vec::new();
     for _ in 0..50 {
         sockets.push(TcpStream::connect(&bob.address).await.unwrap());
@@ -392,8 +403,10 @@ async fn silent_and_half_open_sockets_are_closed_after_ten_seconds() {
         let read = socket.read(&mut [0; 100]).await;
         assert!(matches!(read, Ok(0) | Err(_)), "nothing is said to them");
     }
-    let after = started.elapsed().as_millis();
-    assert!((9_900..12_000).contains(&after), "{after}");
+    // Real time passed between the two on a slow machine, none after.
+    assert!(begun.elapsed() >= HANDSHAKE, "{:?}", begun.elapsed());
+    let after = started.elapsed();
+    assert!(after <= HANDSHAKE + GRAIN, "{after:?}");
     tokio::time::resume();
     assert_eq!(bob.metrics.handshake_failed.get(), 50);
     bob.end().await;
@@ -403,14 +416,16 @@ async fn silent_and_half_open_sockets_are_closed_after_ten_seconds() {
 async fn a_peer_that_opens_a_link_and_says_nothing_is_closed() {
     let mut alice = start(1, false, |_| {});
     let mut bob = start(2, false, |_| {});
+    let begun = tokio::time::Instant::now();
     alice.order(Order::Dial(LINK, bob.target(true))).await;
     assert!(matches!(alice.next().await, Input::Up { .. }));
     assert!(matches!(bob.next().await, Input::Up { .. }));
     let started = tokio::time::Instant::now();
     tokio::time::pause();
     assert!(matches!(bob.next().await, Input::Down { .. }));
-    let after = started.elapsed().as_millis();
-    assert!((9_000..11_000).contains(&after), "{after}");
+    assert!(begun.elapsed() >= HANDSHAKE, "{:?}", begun.elapsed());
+    let after = started.elapsed();
+    assert!(after <= HANDSHAKE + GRAIN, "{after:?}");
     assert_eq!(alice.next().await, Input::Down { link: LINK });
     tokio::time::resume();
     alice.end().await;

@@ -7,8 +7,8 @@ use whist_directory::{Authority, Command, Effect, Event, Ignored, Record, Saved,
 use whist_link::{Frame, Hello, Input, LinkId, Output, Remote, Role, split};
 use whist_netdoc::testing::Authorities;
 use whist_netdoc::{
-    AuthoritySecret, Consensus, Descriptor, IdentitySecret, Kind, LinkSecret, Parameters, Proposal,
-    SignedHeader,
+    AuthoritySecret, Consensus, Descriptor, IdentitySecret, Kind, LinkSecret, LoopReport,
+    Parameters, Proposal, SignedHeader,
 };
 use whist_types::{ConsensusHash, Epoch, Family, Instant, LinkKey, Now, Secret, SphinxKey, Wall};
 
@@ -48,6 +48,7 @@ impl Node {
             family: Family::from_bytes([self.number; 32]),
             capacity: 100,
             load,
+            loops: LoopReport::default(),
         };
         let signed = descriptor.sign(&self.identity, &self.link);
         signed.as_bytes().to_vec()

@@ -181,6 +181,7 @@ where
         Stats {
             layer: self.current_view().map(|view| view.layer),
             consensus: self.follower.newest().map(|newest| newest.epoch()),
+            line_rate: self.config.packets_per_s,
             keys: self.keys.in_service(),
             received: self.counters.received,
             sent: self.counters.sent,
@@ -191,6 +192,7 @@ where
             loops_returned: self.counters.loops_returned,
             loop_loss: overall.loss(),
             loop_alarms: self.loops.alarms(),
+            loop_reports: self.counters.loop_reports,
             loop_alarm: overall.alarm,
             links_out: count(self.peers.links.count_out()),
             links_in: count(self.peers.links.count_in()),

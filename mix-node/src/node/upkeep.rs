@@ -84,7 +84,9 @@ where
             family: self.config.family,
             capacity: self.config.packets_per_s,
             load: self.expected_pool(mixed),
+            loops: self.loops.report(),
         };
+        self.counters.loop_reports += u64::from(descriptor.loops.alarm);
         let signed = descriptor.sign(&identity, &link);
         self.peers
             .directory

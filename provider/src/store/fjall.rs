@@ -10,7 +10,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use whist_timing::Rng;
 
 use super::seal::Sealer;
-use super::{Batch, Day, DayKeys, Key, Owner, Store, StoreFault, Table};
+use super::{Batch, Cursor, Day, DayKeys, Key, Owner, Scanned, Store, StoreFault, Table};
 use crate::limits;
 
 /// The embedded store.
@@ -122,19 +122,14 @@ impl<K: DayKeys> Store for Fjall<K> {
             .transpose()
     }
 
-    fn scan(
-        &self,
-        day: Day,
-        table: Table,
-        owner: Owner,
-    ) -> Result<Vec<(u64, Vec<u8>)>, StoreFault> {
+    fn scan(&self, day: Day, table: Table, owner: Owner) -> Result<Vec<Scanned>, StoreFault> {
         let prefix = self.sealer.prefix(day, table, &owner)?;
         let mut rows = Vec::new();
         for row in self.space(day)?.prefix(prefix) {
             let (name, stored) = row.into_inner().map_err(|e| fault("scan", &e))?;
             let index = name.last_chunk::<8>().ok_or(StoreFault::Damaged)?;
-            let value = self.sealer.open(day, &name, &stored)?;
-            rows.push((u64::from_be_bytes(*index), value));
+            let value = self.sealer.open(day, &name, &stored);
+            rows.push((u64::from_be_bytes(*index), value.ok()));
         }
         Ok(rows)
     }
@@ -193,19 +188,27 @@ impl<K: DayKeys> Store for Fjall<K> {
         Ok(())
     }
 
-    fn clear(&mut self, day: Day, table: Table) -> Result<(), StoreFault> {
+    fn clear(
+        &mut self,
+        day: Day,
+        table: Table,
+        from: &Cursor,
+        most: usize,
+    ) -> Result<Option<Cursor>, StoreFault> {
         let space = self.space(day)?.clone();
+        // Not from the beginning each time: that would walk over all that was deleted before.
+        let first = from.0.clone().max(vec![table.tag()]);
+        let end = vec![table.tag().saturating_add(1)];
+        let mut write = self.db.batch();
         let mut names = Vec::new();
-        for row in space.prefix([table.tag()]) {
+        for row in space.range(first..end).take(most) {
             names.push(row.key().map_err(|e| fault("scan", &e))?);
         }
-        for chunk in names.chunks(limits::DELETES_PER_BATCH) {
-            let mut write = self.db.batch();
-            for name in chunk {
-                write.remove(&space, name.clone());
-            }
-            write.commit().map_err(|e| fault("write", &e))?;
+        for name in &names {
+            write.remove(&space, name.clone());
         }
-        Ok(())
+        write.commit().map_err(|e| fault("write", &e))?;
+        let last = names.last().filter(|_| names.len() >= most);
+        Ok(last.map(|name| Cursor(name.to_vec())))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Batch, Day, Key, Owner, Store, StoreFault, Table};
+use super::{Batch, Cursor, Day, Key, Owner, Scanned, Store, StoreFault, Table};
 
 #[derive(Debug, Default)]
 struct Disk {
@@ -19,6 +19,9 @@ struct Disk {
     fail_in: Option<u64>,
     bytes_written: u64,
     rows_max: Option<usize>,
+    reads_fail: bool,
+    /// Rows whose bytes were flipped; a write mends one.
+    damaged: BTreeSet<Key>,
 }
 
 /// How far a sync that was begun will reach.
@@ -85,6 +88,20 @@ impl Memory {
         self.disk().rows_max = rows_max;
     }
 
+    /// Flips bytes of every row that `which` names, as a failing disk does: none of them opens any
+    /// more. Gives how many there were.
+    pub fn damage(&self, which: impl Fn(&Key) -> bool) -> usize {
+        let disk = &mut *self.disk();
+        let hit: Vec<Key> = disk.rows.keys().filter(|key| which(key)).copied().collect();
+        disk.damaged.extend(&hit);
+        hit.len()
+    }
+
+    /// Reads of single rows fail until told otherwise.
+    pub fn fail_reads(&self, fail: bool) {
+        self.disk().reads_fail = fail;
+    }
+
     /// Bytes of all values written so far.
     pub fn bytes_written(&self) -> u64 {
         self.disk().bytes_written
@@ -125,15 +142,17 @@ fn write(rows: &mut BTreeMap<Key, Vec<u8>>, batch: &Batch) {
 
 impl Store for Memory {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreFault> {
-        Ok(self.disk().rows.get(key).cloned())
+        let disk = self.disk();
+        if disk.reads_fail {
+            return Err(StoreFault::Disk("made to fail".to_owned()));
+        }
+        match disk.rows.get(key) {
+            Some(_) if disk.damaged.contains(key) => Err(StoreFault::Damaged),
+            row => Ok(row.cloned()),
+        }
     }
 
-    fn scan(
-        &self,
-        day: Day,
-        table: Table,
-        owner: Owner,
-    ) -> Result<Vec<(u64, Vec<u8>)>, StoreFault> {
+    fn scan(&self, day: Day, table: Table, owner: Owner) -> Result<Vec<Scanned>, StoreFault> {
         let from = |index| Key {
             day,
             table,
@@ -142,7 +161,8 @@ impl Store for Memory {
         };
         let disk = self.disk();
         let rows = disk.rows.range(from(0)..=from(u64::MAX));
-        Ok(rows.map(|(k, v)| (k.index, v.clone())).collect())
+        let value = |key, value: &Vec<u8>| (!disk.damaged.contains(key)).then(|| value.clone());
+        Ok(rows.map(|(k, v)| (k.index, value(k, v))).collect())
     }
 
     fn count(&self, table: Table) -> Result<u64, StoreFault> {
@@ -162,6 +182,9 @@ impl Store for Memory {
             return Err(StoreFault::Disk("full".to_owned()));
         }
         write(&mut disk.rows, batch);
+        for (key, _) in batch.changes() {
+            disk.damaged.remove(key);
+        }
         let sizes = batch.changes().iter().flat_map(|(_, value)| value);
         let bytes: usize = sizes.map(Vec::len).sum();
         disk.bytes_written += u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -192,14 +215,22 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn clear(&mut self, day: Day, table: Table) -> Result<(), StoreFault> {
+    fn clear(
+        &mut self,
+        day: Day,
+        table: Table,
+        _: &Cursor,
+        most: usize,
+    ) -> Result<Option<Cursor>, StoreFault> {
         let mut batch = Batch::new();
-        for key in self.disk().rows.keys() {
-            if key.day == day && key.table == table {
-                batch.delete(*key);
-            }
+        let disk = self.disk();
+        let here = |key: &&Key| key.day == day && key.table == table;
+        for key in disk.rows.keys().filter(here).take(most) {
+            batch.delete(*key);
         }
-        self.apply(&batch)
+        drop(disk);
+        self.apply(&batch)?;
+        Ok((batch.len() >= most).then(Cursor::default))
     }
 }
 

@@ -224,6 +224,13 @@ impl std::fmt::Debug for Batch {
     }
 }
 
+/// How far [`Store::clear`] came: an engine's own name of a row. The default is the beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cursor(Vec<u8>);
+
+/// A row that a scan came by: its index, and its value if that opens.
+pub type Scanned = (u64, Option<Vec<u8>>);
+
 /// An ordered key-value store whose rows die by the day.
 pub trait Store {
     /// One row.
@@ -232,12 +239,12 @@ pub trait Store {
     /// When the disk fails or the row does not check out.
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreFault>;
 
-    /// All rows of one day, table and owner, in the order of their indices.
+    /// All rows of one day, table and owner, in the order of their indices; `None` for one that
+    /// does not check out, which keeps nobody from reading the others.
     ///
     /// # Errors
-    /// When the disk fails or a row does not check out.
-    fn scan(&self, day: Day, table: Table, owner: Owner)
-    -> Result<Vec<(u64, Vec<u8>)>, StoreFault>;
+    /// When the disk fails.
+    fn scan(&self, day: Day, table: Table, owner: Owner) -> Result<Vec<Scanned>, StoreFault>;
 
     /// Number of rows of a table, over all days.
     ///
@@ -266,11 +273,18 @@ pub trait Store {
     /// When the key cannot be destroyed.
     fn end(&mut self, day: Day) -> Result<(), StoreFault>;
 
-    /// Deletes the rows of one table of a day.
+    /// Deletes at most `most` rows of one table of a day, from where `from` left off; gives where
+    /// to go on, if rows may be left.
     ///
     /// # Errors
-    /// When the disk fails.
-    fn clear(&mut self, day: Day, table: Table) -> Result<(), StoreFault>;
+    /// When the disk fails, or the day has no key.
+    fn clear(
+        &mut self,
+        day: Day,
+        table: Table,
+        from: &Cursor,
+        most: usize,
+    ) -> Result<Option<Cursor>, StoreFault>;
 
     /// The newest row of `owner` with index 0, with its day.
     ///

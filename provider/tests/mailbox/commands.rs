@@ -298,7 +298,8 @@ fn live_revoked_and_unknown_addresses_answer_alike_and_wait_for_the_same_commit(
         let before = rig.disk.bytes_written();
         rig.stored(&address, 123_456);
         let written = rig.disk.bytes_written() - before;
-        assert_eq!(written, 64 + 1536 + 8 + 8);
+        // Index, address and item, head and its twin, count.
+        assert_eq!(written, 64 + 32 + 1536 + 2 * 8 + 8);
     }
 }
 

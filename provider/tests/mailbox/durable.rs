@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use whist_packet::request::{Get, ReplyBody, Revoke, map_insert};
 use whist_provider::desk::Rules;
+use whist_provider::limits;
 use whist_provider::store::{Day, Memory, Store, Table};
 use whist_provider::ticket::Fate;
 use whist_types::{Epoch, MailboxAddress, Wall};
 
-use crate::rig::{DAY_S, RULES, Rig, bytes, create, key, poll};
+use crate::rig::{DAY_S, RULES, Rig, bytes, create, key, poll, salt};
 
 #[test]
 fn a_repeated_put_stores_nothing_twice_also_two_days_after_the_item_was_deleted() {
@@ -293,4 +294,51 @@ fn a_revocation_that_fails_anywhere_is_finished_by_its_repetition() {
         };
         assert_eq!((number, waiting), (2, 3));
     }
+}
+
+#[test]
+fn a_day_of_many_deletes_ends_in_slices_and_nothing_expired_is_served_meanwhile() {
+    let many = 3 * limits::CHORE_ROWS as u64;
+    let mut rig = Rig::new();
+    let addresses = rig.create(1);
+    for item in 0..many {
+        rig.put(&addresses[0], item);
+    }
+    rig.sync();
+    let mut all = poll(1);
+    while rig.disk.count(Table::Tomb).unwrap() < many {
+        all.acked = many;
+        rig.get(&all);
+    }
+    rig.sync();
+    rig.create(2);
+    // Three days on, the hashes of what was deleted may go.
+    let mut left = rig.disk.count(Table::Tomb).unwrap();
+    rig.at.wall = rig.at.wall.after(Duration::from_secs(3 * DAY_S));
+    rig.desk.turn(rig.at);
+    assert_eq!(
+        rig.disk.count(Table::Tomb).unwrap(),
+        left,
+        "nothing at once"
+    );
+    let mut slices = 0;
+    while rig.desk.has_chores() {
+        rig.desk.work();
+        let now = rig.disk.count(Table::Tomb).unwrap();
+        assert!(left - now <= limits::CHORE_ROWS as u64);
+        left = now;
+        slices += 1;
+    }
+    assert!(left == 0 && slices >= 3, "{left} {slices}");
+    // A mailbox whose day is over is gone before its rows are.
+    rig.at.wall = rig.at.wall.after(Duration::from_secs(30 * DAY_S));
+    rig.desk.turn(rig.at);
+    assert!(rig.disk.count(Table::Head).unwrap() > 0);
+    assert_eq!(rig.get(&poll(2)), ReplyBody::Refused);
+    let address = key(2).address(&salt(0));
+    let rows = rig.desk.rows();
+    assert_eq!(rig.put(&address, 1).body, ReplyBody::Stored);
+    assert_eq!(rig.desk.rows(), rows, "as to an address that is nobody's");
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(rig.disk.count(Table::Head).unwrap(), 0);
 }

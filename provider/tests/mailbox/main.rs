@@ -11,5 +11,6 @@
 )]
 
 mod commands;
+mod damaged;
 mod durable;
 mod rig;

@@ -42,6 +42,7 @@ impl Rig {
             wall,
         };
         desk.turn(at);
+        work(&mut desk);
         let mut rig = Self { desk, disk, at };
         rig.sync();
         rig
@@ -51,6 +52,7 @@ impl Rig {
         self.at.instant = self.at.instant.after(duration);
         self.at.wall = self.at.wall.after(duration);
         self.desk.turn(self.at);
+        work(&mut self.desk);
     }
 
     pub fn wait_days(&mut self, days: u64) {
@@ -112,6 +114,11 @@ impl Rig {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// All that is to be deleted, as long as the disk lets it.
+fn work(desk: &mut Desk<Memory>) {
+    while desk.has_chores() && desk.work() {}
 }
 
 pub fn key(mailbox: u8) -> MailboxKey {

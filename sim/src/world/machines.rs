@@ -122,8 +122,8 @@ pub struct AuthorityDisk {
     pub delay: Duration,
     /// What is durable.
     pub saved: Saved,
-    /// Events, as its log would show them.
-    pub events: Vec<String>,
+    /// Events of its log.
+    pub events: Vec<whist_directory::Event>,
     pub(super) writes: Pending<(Record, Vec<u8>)>,
 }
 
@@ -155,7 +155,7 @@ impl Environment<Authority> for AuthorityDisk {
                 vec![(self.delay, whist_directory::Command::Saved { ticket })]
             }
             whist_directory::Effect::Event(event) => {
-                self.events.push(format!("{event:?}"));
+                self.events.push(event);
                 Vec::new()
             }
         }

@@ -8,8 +8,8 @@ use whist_link::{
     Assembler, Backoff, Dialer, DocGet, Frame, Hello, Input, LinkId, Output, Role, Target, split,
 };
 use whist_netdoc::{
-    Accepted, Descriptor, Follower, IdentitySecret, KEY_EPOCHS, Kind, LinkSecret, NodeRole,
-    TrustedAuthorities,
+    Accepted, Descriptor, Follower, IdentitySecret, KEY_EPOCHS, Kind, LinkSecret, LoopReport,
+    NodeRole, TrustedAuthorities,
 };
 use whist_packet::{Packet, SphinxSecret, Unwrapped, unwrap};
 use whist_timing::Rng;
@@ -236,6 +236,7 @@ impl Act {
             family: self.family,
             capacity: 1_000,
             load: 0,
+            loops: LoopReport::default(),
         };
         let signed = descriptor.sign(&identity, &link);
         self.described = Some((epoch, signed.as_bytes().to_vec()));
