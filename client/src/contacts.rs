@@ -246,19 +246,6 @@ impl People {
             .map(|(id, _)| *id)
     }
 
-    /// A name that nobody has yet.
-    pub(crate) fn free_name(&self) -> String {
-        let mut number = 1_u64;
-        loop {
-            let name = format!("contact-{number}");
-            // The names that are taken are bounded.
-            if self.refuse_name(&name).is_none() {
-                return name;
-            }
-            number = number.saturating_add(1);
-        }
-    }
-
     /// Why a name cannot be given to a contact, if it cannot.
     pub(crate) fn refuse_name(&self, name: &str) -> Option<&'static str> {
         let used = self.by_name(name).is_some()

@@ -32,8 +32,7 @@ pub enum Call {
     /// Take a prepared invitation.
     #[serde(rename = "invite")]
     Invite {
-        /// What the contact will be called; a free name if empty.
-        #[serde(default)]
+        /// What the contact will be called.
         name: String,
         /// Wait this long for one that is published.
         #[serde(default)]
@@ -42,8 +41,7 @@ pub enum Call {
     /// Open an invitation.
     #[serde(rename = "add")]
     Add {
-        /// What the contact will be called; a free name if empty.
-        #[serde(default)]
+        /// What the contact will be called.
         name: String,
         /// The text.
         invitation: String,

@@ -11,7 +11,7 @@ pub(super) enum People {
     /// Print an invitation, to be given to one person over a safe way.
     #[command(after_help = "Example: whist invite --name bob --wait")]
     Invite {
-        /// What to call whoever uses it [default: a free one, such as contact-1].
+        /// What to call whoever uses it [default: a free one, such as contact-3fa9c1].
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
         /// Wait until one is published.
@@ -26,7 +26,7 @@ pub(super) enum People {
     Add {
         /// The text; `-` reads it from stdin, where no other process sees it.
         invitation: String,
-        /// What to call who gave it [default: a free one, such as contact-1].
+        /// What to call who gave it [default: a free one, such as contact-3fa9c1].
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
         /// Do not wait at random: the provider of the invitation may see when it was read.
@@ -52,7 +52,7 @@ impl People {
                 wait,
                 timeout,
             } => Call::Invite {
-                name: name.unwrap_or_default(),
+                name: or_a_free_one(name)?,
                 wait_s: if wait { timeout } else { 0 },
             },
             Self::Add {
@@ -70,7 +70,7 @@ impl People {
                 start::connect(context)?;
                 context.say(what_waits(now))?;
                 Call::Add {
-                    name: name.unwrap_or_default(),
+                    name: or_a_free_one(name)?,
                     invitation,
                     now,
                     wait_s: if wait { timeout } else { 0 },
@@ -79,6 +79,16 @@ impl People {
             Self::Contacts => Call::Contacts {},
         })
     }
+}
+
+/// The name, or one that nobody has: of sixteen million, by chance.
+fn or_a_free_one(name: Option<String>) -> Result<String, Failure> {
+    if let Some(name) = name {
+        return Ok(name);
+    }
+    let random = whist_rt::seed()?;
+    let digits = random.expose().iter().take(3).map(|b| format!("{b:02x}"));
+    Ok(format!("contact-{}", digits.collect::<String>()))
 }
 
 /// What `add` may show, said before anything is asked of anybody.

@@ -69,14 +69,6 @@ impl Client {
         Ok(())
     }
 
-    /// The name, or a free one where none was chosen.
-    fn named(&self, name: String) -> String {
-        match name.is_empty() {
-            true => self.people.free_name(),
-            false => name,
-        }
-    }
-
     fn refuse_name(&self, name: &str) -> Result<(), RpcError> {
         let wished = self
             .waiters
@@ -101,7 +93,6 @@ impl Client {
         name: String,
         wait_s: u64,
     ) -> Result<Option<Answer>, RpcError> {
-        let name = self.named(name);
         self.refuse_name(&name)?;
         if let Some(answer) = self.give_invitation(&name) {
             return Ok(Some(answer));
@@ -143,7 +134,6 @@ impl Client {
         let invitation: Invitation = text
             .parse()
             .map_err(|error: whist_ratchet::Error| RpcError::new(USAGE, error.to_string()))?;
-        let name = self.named(name);
         self.refuse_name(&name)?;
         let key = *invitation.key.expose();
         if self.people.invitations.values().any(|i| i.key == key) {
