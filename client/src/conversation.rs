@@ -50,8 +50,8 @@ const _: () = assert!(GREETING_BYTES == 1 + 32 + 32 && GREETING_BYTES <= FIRST_P
 const _: () = assert!(PIECE_HEAD_BYTES == 1 + 8 + 2 + 2 + 8 + 8);
 const _: () = assert!(NOTICE_BYTES == 1 + 8 + 8 + 8 && NOTICE_BYTES <= BODY_MAX);
 /// Pieces of the longest text.
-pub const PIECES_MAX: u16 = 49;
-const _: () = assert!(TEXT_BYTES_MAX.div_ceil(PIECE_BYTES) == 49);
+pub const PIECES_MAX: u16 = 50;
+const _: () = assert!(TEXT_BYTES_MAX.div_ceil(PIECE_BYTES) == 50);
 
 /// The body of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -143,8 +143,9 @@ pub fn item(data: &[u8]) {
 
 /// What stands inside an item once it is open.
 pub fn plaintext(data: &[u8]) {
-    if let Ok(plaintext) = Plaintext::unpad(data, crate::BODY_MAX) {
-        let padded = plaintext.pad(crate::BODY_MAX, data.len());
+    let fragment_bytes = |room: usize| Ok(room.min(crate::PADDING_MIN));
+    if let Ok((plaintext, fragment)) = Plaintext::unpad(data, crate::BODY_MAX, fragment_bytes) {
+        let padded = plaintext.pad(fragment, data.len());
         let same = padded.is_ok_and(|bytes| bytes.as_slice() == data);
         assert!(same, "a plaintext has one form");
     }

@@ -108,7 +108,8 @@ impl fmt::Debug for SealedItem {
 /// | 2 | 32 | consensus | hash of the sender's newest consensus |
 /// | 34 | 2 | length | of the body, big-endian |
 /// | 36 | length | body | |
-/// | 36 + length | rest | padding | zero |
+/// | 36 + length | up to the rest | fragment | of the post-quantum ratchet, if the header says so |
+/// | after it | rest | padding | zero |
 #[derive(Clone, PartialEq, Eq)]
 pub struct Plaintext {
     /// Which of the sender's devices.
@@ -123,22 +124,35 @@ pub struct Plaintext {
 const FORMAT: u8 = 1;
 
 impl Plaintext {
-    /// Exactly `size` bytes, or [`Error::TooLong`] if the body is above `body_max`.
-    pub(crate) fn pad(&self, body_max: usize, size: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+    /// What is free beside the body in `size` bytes, or [`Error::TooLong`] if it is above
+    /// `body_max`.
+    pub(crate) fn room(&self, body_max: usize, size: usize) -> Result<usize, Error> {
         if self.body.len() > body_max {
             return Err(Error::TooLong);
         }
+        let used = PLAINTEXT_HEAD_BYTES.saturating_add(self.body.len());
+        size.checked_sub(used).ok_or(Error::TooLong)
+    }
+
+    /// Exactly `size` bytes, with a fragment that has at most [`Self::room`].
+    pub(crate) fn pad(&self, fragment: &[u8], size: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
         let length = u16::try_from(self.body.len()).map_err(|_| Error::TooLong)?;
         let mut w = Writer::with_capacity(size);
         w.u8(FORMAT).u8(self.device);
         w.put(self.consensus.as_bytes()).u16(length).put(&self.body);
+        w.put(fragment);
         let mut bytes = Zeroizing::new(w.into_bytes());
         bytes.resize(size, 0);
         Ok(bytes)
     }
 
-    /// Reads what [`Self::pad`] made; strict, so that one meaning has one form.
-    pub(crate) fn unpad(bytes: &[u8], body_max: usize) -> Result<Self, Error> {
+    /// Reads what [`Self::pad`] made; strict, so that one meaning has one form. `fragment_bytes`
+    /// tells how long the fragment is for the room that there was.
+    pub(crate) fn unpad(
+        bytes: &[u8],
+        body_max: usize,
+        fragment_bytes: impl FnOnce(usize) -> Result<usize, Error>,
+    ) -> Result<(Self, &[u8]), Error> {
         let mut r = Reader::new(bytes);
         let format = r.u8().map_err(|_| Error::Malformed)?;
         let device = r.u8().map_err(|_| Error::Malformed)?;
@@ -148,14 +162,19 @@ impl Plaintext {
             return Err(Error::Malformed);
         }
         let body = r.slice(length).map_err(|_| Error::Malformed)?;
-        if r.rest().iter().any(|&b| b != 0) {
+        let room = r.rest();
+        let (fragment, padding) = room
+            .split_at_checked(fragment_bytes(room.len())?)
+            .ok_or(Error::Malformed)?;
+        if padding.iter().any(|&b| b != 0) {
             return Err(Error::Malformed);
         }
-        Ok(Self {
+        let plaintext = Self {
             device,
             consensus: ConsensusHash::from_bytes(consensus),
             body: body.to_vec(),
-        })
+        };
+        Ok((plaintext, fragment))
     }
 }
 

@@ -16,7 +16,10 @@ mod pqxdh;
 mod ratchet;
 mod session;
 mod skipped;
+mod sparse;
 mod state;
+#[cfg(test)]
+mod thief;
 #[cfg(test)]
 mod vectors;
 

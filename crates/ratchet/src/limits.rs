@@ -28,8 +28,9 @@ pub const SKIPPED_IN_CHAIN_MAX: u32 = 2_000;
 /// Such keys in all chains of a session: five bad days, 400 kB of state. Beyond it the oldest go.
 pub const SKIPPED_IN_SESSION_MAX: usize = 10_000;
 
-/// The ratchet's header in the clear: key 32, previous chain's length 4, number 4.
-pub(crate) const HEADER_BYTES: usize = 40;
+/// The ratchet's header in the clear: key 32, previous chain's length 4, number 4, epoch 4, number in
+/// the epoch 4, fragment's offset 2, acknowledgement 2, devices 2, secrets 2.
+pub(crate) const HEADER_BYTES: usize = 56;
 /// The header as it is sent.
 pub(crate) const SEALED_HEADER_BYTES: usize = HEADER_BYTES + TAG_BYTES;
 /// What a ratchet message adds to its plaintext: nonce, sealed header, tag.
@@ -37,8 +38,8 @@ pub(crate) const MESSAGE_OVERHEAD: usize = NONCE_BYTES + SEALED_HEADER_BYTES + T
 
 /// What stands before the body in a plaintext: format 1, device 1, consensus 32, length 2.
 pub(crate) const PLAINTEXT_HEAD_BYTES: usize = 36;
-/// Padding that every item but the first keeps free, so that the fragments of a later post-quantum
-/// ratchet (a 32-byte share, its number and kind) find room even beside the longest body.
+/// Padding that every item but the first keeps free, so that a fragment of the post-quantum ratchet
+/// rides even beside the longest body: 30 such items carry a key.
 pub const PADDING_MIN: usize = 40;
 /// The plaintext of an ordinary item, padding included.
 pub(crate) const PLAINTEXT_BYTES: usize = crate::item::ITEM_BYTES - MESSAGE_OVERHEAD;
@@ -55,5 +56,5 @@ pub(crate) const FIRST_PLAINTEXT_BYTES: usize =
 /// The longest body of a first item.
 pub const FIRST_PAYLOAD_MAX: usize = FIRST_PLAINTEXT_BYTES - PLAINTEXT_HEAD_BYTES;
 
-const _: () = assert!(PLAINTEXT_BYTES == 1_452 && BODY_MAX == 1_376);
-const _: () = assert!(FIRST_PLAINTEXT_BYTES == 259 && FIRST_PAYLOAD_MAX == 223);
+const _: () = assert!(PLAINTEXT_BYTES == 1_436 && BODY_MAX == 1_360);
+const _: () = assert!(FIRST_PLAINTEXT_BYTES == 243 && FIRST_PAYLOAD_MAX == 207);

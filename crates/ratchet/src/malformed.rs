@@ -1,5 +1,6 @@
 //! What the public surface cannot build: keys of small order in places that are signed or sealed,
 //! contents that no honest program writes.
+#![allow(clippy::arithmetic_side_effects)]
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
@@ -10,6 +11,7 @@ use crate::aead;
 use crate::bundle::{BUNDLE_BYTES, ENCODE_EC, signed_prekey};
 use crate::identity::agree;
 use crate::limits::{FIRST_INNER_BYTES, PLAINTEXT_BYTES};
+use crate::sparse::Sealing;
 use crate::{
     Bundle, Error, IdentitySecret, InvitationKey, Item, PersonKey, Plaintext, PrekeySecrets,
     Session, UnverifiedBundle, open_bundle,
@@ -172,10 +174,10 @@ fn a_ratchet_key_of_small_order_is_refused_and_changes_nothing() {
         Session::accept(&s.bob, &s.prekeys, &key, first.item(), &mut s.rng).unwrap();
     let before = bob.to_bytes();
     for point in low_order() {
-        let header = [point.as_slice(), &[0; 8]].concat();
+        let header = [point.as_slice(), &[0; 16], &[0xff, 0xff, 0, 0, 0, 1, 0, 0]].concat();
         // Alice's program is malicious: it knows the key of her next chain's headers.
         let header = aead::seal(&alice.ratchet.next_send_header, &[3; 12], &[], &header);
-        let item = [[3; 12].as_slice(), &header, &[0; 1468]].concat();
+        let item = [[3; 12].as_slice(), &header, &[0; 1452]].concat();
         let result = bob.open(&Item::from_vec(item), NOW, &mut s.rng);
         assert_eq!(result.err(), Some(Error::BadKey));
         assert_eq!(bob.to_bytes(), before);
@@ -190,12 +192,16 @@ fn authentic_contents_that_no_honest_program_writes_are_refused() {
         Session::initiate(&s.alice, &s.bundle, &key, &hello(), &mut s.rng).unwrap();
     let (mut bob, ..) =
         Session::accept(&s.bob, &s.prekeys, &key, first.item(), &mut s.rng).unwrap();
-    let honest = hello().pad(1_376, PLAINTEXT_BYTES).unwrap();
+    let honest = hello().pad(&[], PLAINTEXT_BYTES).unwrap();
     // Format, length beyond the body's limit, padding, and padding that hides behind the length.
     for (offset, value) in [(0, 2), (34, 6), (36 + 5, 1), (PLAINTEXT_BYTES - 1, 1)] {
         let mut text = honest.to_vec();
         text[offset] = value;
-        let sealed = alice.ratchet.seal(&alice.ad, &text, &mut s.rng).unwrap();
+        let sealing = alice.sparse.seal(0, &mut s.rng).unwrap();
+        let sealed = alice
+            .ratchet
+            .seal(&alice.ad, &text, &sealing, &mut s.rng)
+            .unwrap();
         let before = bob.to_bytes();
         let result = bob.open(&Item::from_vec(sealed), NOW, &mut s.rng);
         assert_eq!(result.err(), Some(Error::Malformed));
@@ -218,8 +224,12 @@ fn a_first_item_that_claims_a_later_number_is_refused() {
         &first.item().as_bytes()[24..],
     );
     let mut inner = opened.ok().unwrap().to_vec();
-    let text = hello().pad(223, 259).unwrap();
-    let second = alice.ratchet.seal(&alice.ad, &text, &mut s.rng).unwrap();
+    let text = hello().pad(&[], 243).unwrap();
+    let sealing = alice.sparse.seal(0, &mut s.rng).unwrap();
+    let second = alice
+        .ratchet
+        .seal(&alice.ad, &text, &sealing, &mut s.rng)
+        .unwrap();
     inner[1153..].copy_from_slice(&second);
     let item = first_item(&key, &inner);
     let result = Session::accept(&s.bob, &s.prekeys, &key, &item, &mut s.rng);
@@ -258,4 +268,44 @@ fn another_bundle_under_the_right_sealing_key_is_refused() {
     let sealed = aead::seal(&key.sealing_key(), &[0; 12], &[], &other.to_bytes());
     let blob = sealed.try_into().unwrap();
     assert_eq!(open_bundle(&key, &blob), Err(Error::WrongBundle));
+}
+
+#[test]
+fn an_item_whose_post_quantum_part_cannot_be_is_refused_and_changes_nothing() {
+    let mut s = scene();
+    let key = s.bundle.invitation_key();
+    let (alice, first) =
+        Session::initiate(&s.alice, &s.bundle, &key, &hello(), &mut s.rng).unwrap();
+    let (mut bob, ..) =
+        Session::accept(&s.bob, &s.prekeys, &key, first.item(), &mut s.rng).unwrap();
+    let stored = alice.to_bytes();
+    type Lie = fn(&mut Sealing);
+    let lies: [(Lie, Option<Error>); 9] = [
+        (|_| {}, None),
+        (|s| s.note.epoch = 1, Some(Error::Malformed)),
+        (|s| s.note.epoch = u32::MAX, Some(Error::Malformed)),
+        (|s| s.note.number += 1, Some(Error::Malformed)),
+        (|s| s.note.number = u32::MAX, Some(Error::Malformed)),
+        (|s| s.note.acknowledged = 1, Some(Error::Malformed)),
+        (|s| s.note.offset = Some(1_184), Some(Error::Malformed)),
+        // Another byte where one is already.
+        (|s| s.note.offset = Some(0), Some(Error::Malformed)),
+        // Coefficients at or above q.
+        (|s| s.fragment.fill(0xff), Some(Error::BadKey)),
+    ];
+    for (number, (lie, refused)) in lies.into_iter().enumerate().rev() {
+        let mut alice = Session::from_bytes(&stored).unwrap();
+        let mut sealing = alice.sparse.seal(1_395, &mut s.rng).unwrap();
+        assert!(sealing.note.offset.is_some_and(|offset| offset > 0));
+        lie(&mut sealing);
+        let text = hello().pad(&sealing.fragment, PLAINTEXT_BYTES).unwrap();
+        let sealed = alice
+            .ratchet
+            .seal(&alice.ad, &text, &sealing, &mut s.rng)
+            .unwrap();
+        let before = bob.to_bytes();
+        let result = bob.open(&Item::from_vec(sealed), NOW, &mut s.rng);
+        assert_eq!(result.err(), refused, "lie {number}");
+        assert!(refused.is_none() || bob.to_bytes() == before);
+    }
 }

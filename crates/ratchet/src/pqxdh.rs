@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::bundle::ENCODE_IDENTITY;
 use crate::identity::agree;
-use crate::kdf::{PQXDH_INFO, three_keys};
+use crate::kdf::{PQXDH_INFO, keys};
 use crate::limits::KEM_CIPHERTEXT_BYTES;
 use crate::{Bundle, Error, IdentitySecret, InvitationKey, PersonKey, PrekeySecrets};
 
@@ -20,6 +20,8 @@ pub(crate) struct Agreed {
     pub(crate) initiator_header: Secret<32>,
     /// `shared_nhkb`: seals the headers of the responder's first chain.
     pub(crate) responder_header: Secret<32>,
+    /// Where the post-quantum ratchet starts.
+    pub(crate) sparse: Secret<32>,
 }
 
 /// Size of the associated data: two encoded identities and `k`.
@@ -76,18 +78,19 @@ pub(crate) fn respond(
 }
 
 /// `KDF(DH1 ‖ DH2 ‖ DH3 ‖ SS)` (section 2.2): HKDF-SHA256, zero salt, 32 bytes of 0xff before the
-/// key material. 96 bytes instead of 32, since the Double Ratchet with header encryption starts
-/// from three keys.
+/// key material. 128 bytes instead of 32: the Double Ratchet with header encryption starts from three
+/// keys, the post-quantum ratchet from one.
 fn derive(secrets: &[Secret<32>; 4]) -> Agreed {
     let mut ikm = Zeroizing::new(Vec::with_capacity(5 * 32));
     ikm.extend_from_slice(&[0xff; 32]);
     for secret in secrets {
         ikm.extend_from_slice(secret.expose());
     }
-    let [root, initiator_header, responder_header] = three_keys(&[0; 32], &ikm, PQXDH_INFO);
+    let [root, initiator_header, responder_header, sparse] = keys(&[0; 32], &ikm, PQXDH_INFO);
     Agreed {
         root,
         initiator_header,
         responder_header,
+        sparse,
     }
 }

@@ -5,11 +5,12 @@ use rand_core::CryptoRng;
 use whist_types::{Reader, Secret, Truncated, Writer};
 
 use crate::identity::{agree, exchange_public};
-use crate::kdf::{ROOT_INFO, chain_step, three_keys};
+use crate::kdf::{ROOT_INFO, chain_step, hybrid, three_keys};
 use crate::limits::{
     HEADER_BYTES, KEY_BYTES, NONCE_BYTES, SEALED_HEADER_BYTES, SKIPPED_IN_CHAIN_MAX,
 };
 use crate::pqxdh::Agreed;
+use crate::sparse::{Note, Sealing};
 use crate::{Error, aead};
 
 /// A ratchet message's header in the clear.
@@ -19,19 +20,37 @@ use crate::{Error, aead};
 /// | 0 | 32 | key | the sender's ratchet key, X25519 |
 /// | 32 | 4 | previous | items in the sender's previous chain, big-endian |
 /// | 36 | 4 | number | of this item in its chain, from 0, big-endian |
+/// | 40 | 4 | epoch | of the post-quantum ratchet, big-endian |
+/// | 44 | 4 | epoch number | of this item in the sender's chain of the epoch, big-endian |
+/// | 48 | 2 | offset | of the fragment in the plaintext, big-endian; 0xffff if it has none |
+/// | 50 | 2 | acknowledged | bytes of the peer's key or ciphertext, big-endian |
+/// | 52 | 2 | devices | how many the sender has, big-endian: 1 for now |
+/// | 54 | 2 | secrets | shared secrets mixed into the chain's root key, big-endian |
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) key: [u8; 32],
     pub(crate) previous: u32,
     pub(crate) number: u32,
+    pub(crate) note: Note,
+    pub(crate) devices: u16,
+    pub(crate) secrets: u16,
 }
 
-const _: () = assert!(HEADER_BYTES == KEY_BYTES + 4 + 4);
+const _: () = assert!(HEADER_BYTES == KEY_BYTES + 4 * 4 + 4 * 2);
+
+/// Stands for an item without a fragment.
+const NO_FRAGMENT: u16 = u16::MAX;
+/// One device for now.
+const DEVICES: u16 = 1;
 
 impl Header {
     fn to_bytes(self) -> Vec<u8> {
         let mut w = Writer::with_capacity(HEADER_BYTES);
         w.put(&self.key).u32(self.previous).u32(self.number);
+        w.u32(self.note.epoch).u32(self.note.number);
+        w.u16(self.note.offset.unwrap_or(NO_FRAGMENT));
+        w.u16(self.note.acknowledged);
+        w.u16(self.devices).u16(self.secrets);
         w.into_bytes()
     }
 
@@ -41,6 +60,14 @@ impl Header {
             key: r.array()?,
             previous: r.u32()?,
             number: r.u32()?,
+            note: Note {
+                epoch: r.u32()?,
+                number: r.u32()?,
+                offset: Some(r.u16()?).filter(|&offset| offset != NO_FRAGMENT),
+                acknowledged: r.u16()?,
+            },
+            devices: r.u16()?,
+            secrets: r.u16()?,
         })
     }
 
@@ -49,6 +76,14 @@ impl Header {
         let bytes = aead::open(key, &message.nonce, &[], message.header).ok()?;
         Self::from_bytes(&bytes).ok()
     }
+
+    /// Refuses what no honest program writes.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.devices == 0 || self.secrets != 0 {
+            return Err(Error::Malformed);
+        }
+        Ok(())
+    }
 }
 
 /// A ratchet message on the wire.
@@ -56,8 +91,8 @@ impl Header {
 /// | offset | size | field | meaning |
 /// |---|---|---|---|
 /// | 0 | 12 | nonce | random; of header and body, whose keys differ |
-/// | 12 | 56 | header | ChaCha20-Poly1305 under the header key, no associated data |
-/// | 68 | rest | body | ChaCha20-Poly1305 under the message key; associated data AD ‖ header |
+/// | 12 | 72 | header | ChaCha20-Poly1305 under the header key, no associated data |
+/// | 84 | rest | body | ChaCha20-Poly1305 under both ratchets' keys; associated data AD ‖ header |
 pub(crate) struct Message<'a> {
     pub(crate) nonce: [u8; NONCE_BYTES],
     pub(crate) header: &'a [u8],
@@ -151,7 +186,7 @@ pub(crate) struct Ratchet {
 impl Ratchet {
     /// `RatchetInitAliceHE`. Draws 32 bytes.
     pub(crate) fn initiator(
-        agreed: Agreed,
+        agreed: &Agreed,
         prekey: &[u8; 32],
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
@@ -162,10 +197,10 @@ impl Ratchet {
         Ok(Self {
             root,
             own,
-            send: Chain::new(agreed.initiator_header, key),
+            send: Chain::new(agreed.initiator_header.duplicate(), key),
             receive: None,
             next_send_header,
-            next_receive_header: agreed.responder_header,
+            next_receive_header: agreed.responder_header.duplicate(),
             previous: 0,
         })
     }
@@ -199,19 +234,23 @@ impl Ratchet {
         before.step(theirs, rng)
     }
 
-    /// `RatchetEncryptHE`. Draws 12 bytes.
+    /// `RatchetEncryptHE`, under the keys of both ratchets. Draws 12 bytes.
     pub(crate) fn seal(
         &mut self,
         ad: &[u8],
         plaintext: &[u8],
+        sealing: &Sealing,
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<u8>, Error> {
         let header = Header {
             key: exchange_public(&self.own),
             previous: self.previous,
             number: self.send.next,
+            note: sealing.note,
+            devices: DEVICES,
+            secrets: 0,
         };
-        let message_key = self.send.step()?;
+        let message_key = hybrid(&self.send.step()?, &sealing.key);
         // Message keys are used once, so a constant nonce would do. A random one costs nothing and
         // keeps two plaintexts apart should a store ever be set back to an earlier state.
         let mut nonce = [0; NONCE_BYTES];

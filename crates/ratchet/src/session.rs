@@ -8,6 +8,7 @@ use whist_types::{Reader, Secret, Truncated, Wall};
 use zeroize::Zeroizing;
 
 use crate::identity::exchange_public;
+use crate::kdf::hybrid;
 use crate::limits::{
     BODY_MAX, FIRST_PAYLOAD_MAX, FIRST_PLAINTEXT_BYTES, KEM_CIPHERTEXT_BYTES, PLAINTEXT_BYTES,
     XNONCE_BYTES,
@@ -15,6 +16,7 @@ use crate::limits::{
 use crate::pqxdh::{self, AD_BYTES, associated_data};
 use crate::ratchet::{Chain, Header, Jumped, Message, Ratchet};
 use crate::skipped::{Hour, Place, Skipped};
+use crate::sparse::{MlKem768, Note, Sparse};
 use crate::{
     Bundle, Error, IdentitySecret, InvitationKey, Item, PersonKey, Plaintext, PrekeySecrets,
     SealedItem, aead,
@@ -28,6 +30,7 @@ pub struct Session {
     pub(crate) ad: [u8; AD_BYTES],
     pub(crate) ratchet: Ratchet,
     pub(crate) skipped: Skipped,
+    pub(crate) sparse: Sparse<MlKem768>,
 }
 
 /// What the outer seal of a first item holds.
@@ -38,7 +41,7 @@ pub struct Session {
 /// | 1 | 32 | identity | the initiator's [`PersonKey`] |
 /// | 33 | 32 | ephemeral | X25519 |
 /// | 65 | 1088 | ciphertext | ML-KEM-768 |
-/// | 1153 | 343 | message | the first ratchet message; its plaintext has 259 bytes |
+/// | 1153 | 343 | message | the first ratchet message; its plaintext has 243 bytes |
 struct First<'a> {
     identity: PersonKey,
     ephemeral: [u8; 32],
@@ -64,7 +67,7 @@ impl<'a> First<'a> {
 }
 
 /// How an item was recognised, and what is to change if its body opens as well.
-enum Found {
+pub(crate) enum Found {
     /// A key that was kept.
     Kept(Place, Secret<32>),
     /// The current chain, moved on.
@@ -74,7 +77,7 @@ enum Found {
 }
 
 impl Found {
-    const fn message_key(&self) -> &Secret<32> {
+    pub(crate) const fn message_key(&self) -> &Secret<32> {
         match self {
             Self::Kept(_, key) | Self::Current(_, _, key) | Self::Next(_, _, _, key) => key,
         }
@@ -85,7 +88,8 @@ impl Session {
     /// Answers an invitation: the session and its first item, for the bundle's address.
     ///
     /// The body of `first` has at most [`FIRST_PAYLOAD_MAX`] bytes. Draws 32 bytes (ephemeral key),
-    /// 32 (ML-KEM), 32 (ratchet key), 12 (inner nonce), 24 (outer nonce).
+    /// 32 (ML-KEM), 32 (ratchet key), 64 (seed of the first offer), 12 (inner nonce), 24 (outer
+    /// nonce).
     pub fn initiate(
         identity: &IdentitySecret,
         bundle: &Bundle,
@@ -100,12 +104,15 @@ impl Session {
         if bundle.invitation_key() != *key {
             return Err(Error::WrongBundle);
         }
-        let plaintext = first.pad(FIRST_PAYLOAD_MAX, FIRST_PLAINTEXT_BYTES)?;
+        let room = first.room(FIRST_PAYLOAD_MAX, FIRST_PLAINTEXT_BYTES)?;
         let ephemeral = Secret::random(rng);
         let (agreed, ciphertext) = pqxdh::initiate(identity, &ephemeral, bundle, rng)?;
         let ad = associated_data(&own, &bundle.identity(), key);
-        let mut ratchet = Ratchet::initiator(agreed, bundle.prekey(), rng)?;
-        let message = ratchet.seal(&ad, &plaintext, rng)?;
+        let mut ratchet = Ratchet::initiator(&agreed, bundle.prekey(), rng)?;
+        let mut sparse = Sparse::new(true, &agreed.sparse);
+        let sealing = sparse.seal(room, rng)?;
+        let plaintext = first.pad(&sealing.fragment, FIRST_PLAINTEXT_BYTES)?;
+        let message = ratchet.seal(&ad, &plaintext, &sealing, rng)?;
         let head: [&[u8]; 5] = [
             &[FIRST_VERSION],
             own.as_bytes(),
@@ -121,6 +128,7 @@ impl Session {
             ad,
             ratchet,
             skipped: Skipped::default(),
+            sparse,
         };
         let item = Item::from_vec([nonce.as_slice(), &sealed].concat());
         Ok((session, SealedItem::new(item)))
@@ -156,23 +164,29 @@ impl Session {
         let ad = associated_data(&first.identity, &own, key);
         let message = Message::parse(first.message).map_err(|_| Error::Malformed)?;
         let header = Header::open(&agreed.initiator_header, &message).ok_or(Error::Altered)?;
+        header.check()?;
         if header.number != 0 || header.previous != 0 {
             return Err(Error::Malformed);
         }
         let mut ratchet = Ratchet::responder(&agreed, &prekeys.prekey, &header.key, rng)?;
         let receive = ratchet.receive.as_mut().ok_or(Error::Malformed)?;
-        let plaintext = open_body(&ad, &message, &receive.step()?)?;
-        let plaintext = Plaintext::unpad(&plaintext, FIRST_PAYLOAD_MAX)?;
+        let mut sparse = Sparse::<MlKem768>::new(false, &agreed.sparse);
+        let (_, key) = sparse.follow(&header.note, 0)?;
+        let key = hybrid(&receive.step()?, &key);
+        let plaintext = open_body(&ad, &message, &key)?;
+        let plaintext = take(&mut sparse, &header, &plaintext, FIRST_PAYLOAD_MAX)?;
         let session = Self {
             peer: first.identity,
             ad,
             ratchet,
             skipped: Skipped::default(),
+            sparse,
         };
         Ok((session, plaintext, first.identity))
     }
 
-    /// Seals one item. Store the session before the item leaves. Draws 12 bytes.
+    /// Seals one item. Store the session before the item leaves. Draws 64 bytes if the
+    /// post-quantum ratchet begins an offer, 32 if it begins an answer; then 12.
     ///
     /// [`Error::TooLong`] if the body is above [`BODY_MAX`].
     pub fn seal(
@@ -180,8 +194,13 @@ impl Session {
         plaintext: &Plaintext,
         rng: &mut impl CryptoRng,
     ) -> Result<SealedItem, Error> {
-        let padded = plaintext.pad(BODY_MAX, PLAINTEXT_BYTES)?;
-        let message = self.ratchet.seal(&self.ad, &padded, rng)?;
+        let room = plaintext.room(BODY_MAX, PLAINTEXT_BYTES)?;
+        if self.ratchet.send.next == u32::MAX {
+            return Err(Error::Exhausted);
+        }
+        let sealing = self.sparse.seal(room, rng)?;
+        let padded = plaintext.pad(&sealing.fragment, PLAINTEXT_BYTES)?;
+        let message = self.ratchet.seal(&self.ad, &padded, &sealing, rng)?;
         Ok(SealedItem::new(Item::from_vec(message)))
     }
 
@@ -209,12 +228,16 @@ impl Session {
         rng: &mut impl CryptoRng,
     ) -> Result<(Plaintext, Held<'_>), Error> {
         let message = Message::parse(item.as_bytes()).map_err(|_| Error::NotForUs)?;
-        let found = self.recognise(&message, rng)?;
+        let mut sparse = None;
+        let (header, found) = self.recognise(&message, &mut sparse, rng)?;
+        header.check()?;
+        let mut sparse = sparse.unwrap_or_else(|| self.sparse.duplicate());
         let plaintext = open_body(&self.ad, &message, found.message_key())?;
-        let plaintext = Plaintext::unpad(&plaintext, BODY_MAX)?;
+        let plaintext = take(&mut sparse, &header, &plaintext, BODY_MAX)?;
         let held = Held {
             session: self,
             found,
+            sparse,
             hour: Hour::of(now),
         };
         Ok((plaintext, held))
@@ -235,31 +258,47 @@ impl Session {
         self.skipped.len()
     }
 
-    fn recognise(&self, message: &Message<'_>, rng: &mut impl CryptoRng) -> Result<Found, Error> {
+    /// What the item is and its key. Leaves in `sparse` how the post-quantum ratchet moves on, if
+    /// the item is not a late one.
+    pub(crate) fn recognise(
+        &self,
+        message: &Message<'_>,
+        sparse: &mut Option<Sparse<MlKem768>>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Header, Found), Error> {
         if let Some(chain) = &self.ratchet.receive
             && let Some(header) = Header::open(&chain.header, message)
         {
             if header.number < chain.next {
                 let kept = self.skipped.find(&chain.header, header.number);
                 return kept
-                    .map(|(place, key)| Found::Kept(place, key.duplicate()))
+                    .map(|(place, key)| (header, Found::Kept(place, key.duplicate())))
                     .ok_or(Error::Replayed);
             }
             let (mut chain, jumped) = chain.jump(header.number)?;
             let key = chain.step()?;
-            return Ok(Found::Current(chain, jumped, key));
+            let sparse = sparse.insert(self.sparse.duplicate());
+            let (jumped, key) = mix(sparse, &header.note, jumped, &key)?;
+            return Ok((header, Found::Current(chain, jumped, key)));
         }
         if let Some(header) = Header::open(&self.ratchet.next_receive_header, message) {
-            return self.next_chain(&header, rng);
+            let sparse = sparse.insert(self.sparse.duplicate());
+            return Ok((header, self.next_chain(&header, sparse, rng)?));
         }
-        self.skipped
+        let (header, kept) = self
+            .skipped
             .find_by_header(message)
-            .ok_or(Error::NotForUs)?
-            .map(|(place, key)| Found::Kept(place, key.duplicate()))
+            .ok_or(Error::NotForUs)?;
+        kept.map(|(place, key)| (header, Found::Kept(place, key.duplicate())))
             .ok_or(Error::Replayed)
     }
 
-    fn next_chain(&self, header: &Header, rng: &mut impl CryptoRng) -> Result<Found, Error> {
+    fn next_chain(
+        &self,
+        header: &Header,
+        sparse: &mut Sparse<MlKem768>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Found, Error> {
         let old = match &self.ratchet.receive {
             Some(chain) => chain.jump(header.previous)?.1,
             None => Jumped::new(),
@@ -269,6 +308,10 @@ impl Session {
         let (mut receive, new) = receive.jump(header.number)?;
         let key = receive.step()?;
         ratchet.receive = Some(receive);
+        let olds = old.len();
+        let jumped = old.into_iter().chain(new).collect();
+        let (mut old, key) = mix(sparse, &header.note, jumped, &key)?;
+        let new = old.split_off(olds);
         Ok(Found::Next(Box::new(ratchet), old, new, key))
     }
 
@@ -296,6 +339,7 @@ impl Session {
 pub struct Held<'a> {
     session: &'a mut Session,
     found: Found,
+    sparse: Sparse<MlKem768>,
     hour: Hour,
 }
 
@@ -303,6 +347,7 @@ impl Held<'_> {
     /// The session moves on: the item will not open again. Store the session before the item is
     /// acknowledged.
     pub fn finish(self) {
+        self.session.sparse = self.sparse;
         self.session.commit(self.found, self.hour);
     }
 }
@@ -313,7 +358,35 @@ impl fmt::Debug for Held<'_> {
     }
 }
 
-fn open_body(
+/// Makes the keys of both ratchets one: those of the items that were jumped over, and that of the
+/// item after them.
+fn mix(
+    sparse: &mut Sparse<MlKem768>,
+    note: &Note,
+    jumped: Jumped,
+    key: &Secret<32>,
+) -> Result<(Jumped, Secret<32>), Error> {
+    let count = u32::try_from(jumped.len()).map_err(|_| Error::TooManySkipped)?;
+    let (keys, last) = sparse.follow(note, count)?;
+    let both = jumped.into_iter().zip(keys);
+    let jumped = both.map(|((number, key), sparse)| (number, hybrid(&key, &sparse)));
+    Ok((jumped.collect(), hybrid(key, &last)))
+}
+
+/// Reads an open body, and gives the post-quantum ratchet its part.
+fn take(
+    sparse: &mut Sparse<MlKem768>,
+    header: &Header,
+    body: &[u8],
+    body_max: usize,
+) -> Result<Plaintext, Error> {
+    let length = |room| sparse.fragment_bytes(&header.note, room);
+    let (plaintext, fragment) = Plaintext::unpad(body, body_max, length)?;
+    sparse.take(&header.note, fragment)?;
+    Ok(plaintext)
+}
+
+pub(crate) fn open_body(
     ad: &[u8],
     message: &Message<'_>,
     key: &Secret<32>,

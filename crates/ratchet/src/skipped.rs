@@ -1,4 +1,5 @@
-//! `MKSKIPPED`: keys of items that were jumped over and may still come.
+//! `MKSKIPPED`: keys of items that were jumped over and may still come. They are message keys of
+//! both ratchets, mixed already: no chain of an older epoch needs to be kept for them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -97,10 +98,10 @@ impl Skipped {
     pub(crate) fn find_by_header(
         &self,
         message: &Message<'_>,
-    ) -> Option<Option<(Place, &Secret<32>)>> {
+    ) -> Option<(Header, Option<(Place, &Secret<32>)>)> {
         self.chains.iter().enumerate().find_map(|(index, chain)| {
             let header = Header::open(&chain.header, message)?;
-            Some(self.find_in(index, header.number))
+            Some((header, self.find_in(index, header.number)))
         })
     }
 

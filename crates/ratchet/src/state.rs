@@ -8,9 +8,10 @@ use zeroize::Zeroizing;
 use crate::limits::{SKIPPED_IN_CHAIN_MAX, SKIPPED_IN_SESSION_MAX};
 use crate::ratchet::{Chain, Ratchet};
 use crate::skipped::{Hour, Skipped, SkippedChain, SkippedKey};
+use crate::sparse::{MlKem768, Sparse};
 use crate::{Error, PersonKey, Session};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Everything before the kept keys.
 const FIXED_BYTES: usize = 1 + 32 + 98 + 32 + 32 + 68 + 69 + 32 + 32 + 4 + 4;
 
@@ -19,7 +20,7 @@ impl Session {
     ///
     /// | offset | size | field |
     /// |---|---|---|
-    /// | 0 | 1 | version, 1 |
+    /// | 0 | 1 | version, 2 |
     /// | 1 | 32 | peer |
     /// | 33 | 98 | associated data |
     /// | 131 | 32 | root key |
@@ -32,12 +33,16 @@ impl Session {
     /// | 396 | 4 | items in the previous sending chain |
     /// | 400 | 4 | chains with kept keys |
     /// | 404 | | for each: header key 32, count 4, and so many of: number 4, hour 4, key 32 |
+    /// | | | the post-quantum ratchet (`sparse/stored.rs`) |
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let r = &self.ratchet;
         let kept = self.skipped.len().saturating_mul(40);
         let chains = self.skipped.chains.len().saturating_mul(36);
         // Never grown on the way, since a Vec that moves leaves a copy of its bytes behind.
-        let size = FIXED_BYTES.saturating_add(kept).saturating_add(chains);
+        let size = FIXED_BYTES
+            .saturating_add(kept)
+            .saturating_add(chains)
+            .saturating_add(Sparse::<MlKem768>::STORED_BYTES_MAX);
         let mut w = Writer::with_capacity(size);
         w.u8(VERSION).put(self.peer.as_bytes()).put(&self.ad);
         w.put(r.root.expose()).put(r.own.expose());
@@ -57,6 +62,7 @@ impl Session {
                 w.u32(key.number).u32(key.since.0).put(key.key.expose());
             }
         }
+        self.sparse.write(&mut w);
         Zeroizing::new(w.into_bytes())
     }
 
@@ -100,11 +106,13 @@ fn read_session(r: &mut Reader<'_>) -> Result<Session, Error> {
     let ad = r.array().map_err(damaged)?;
     let ratchet = read_ratchet(r)?;
     let skipped = read_skipped(r)?;
+    let sparse = Sparse::read(r)?;
     Ok(Session {
         peer,
         ad,
         ratchet,
         skipped,
+        sparse,
     })
 }
 

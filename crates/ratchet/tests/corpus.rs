@@ -52,7 +52,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let mut inner = vec![1];
     inner.extend_from_slice(p.alice.peer().as_bytes());
     inner.resize(1_496, 9);
-    let mut plaintext = vec![0; 1_452];
+    let mut plaintext = vec![0; 1_436];
     plaintext[..2].copy_from_slice(&[1, 4]);
     plaintext[34..41].copy_from_slice(&[0, 5, b'h', b'e', b'l', b'l', b'o']);
     let invitation = Invitation {

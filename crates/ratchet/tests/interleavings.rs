@@ -149,7 +149,7 @@ impl World {
 /// `PROPTEST_CASES` raises the number of cases for a long run.
 fn cases() -> u32 {
     let set = std::env::var("PROPTEST_CASES").ok();
-    set.and_then(|text| text.parse().ok()).unwrap_or(10_000)
+    set.and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn kept_keys_are_bounded_in_a_chain_and_in_a_session_and_the_oldest_go() {
         p.alice_opens(&item).unwrap();
     }
     assert_eq!(p.bob.skipped(), SKIPPED_IN_SESSION_MAX);
-    assert!(p.bob.to_bytes().len() < 404 + 40 * SKIPPED_IN_SESSION_MAX + 36 * 10);
+    assert!(p.bob.to_bytes().len() < 404 + 40 * SKIPPED_IN_SESSION_MAX + 36 * 10 + 4_096);
     p.bob = Session::from_bytes(&p.bob.to_bytes()).unwrap();
     assert_eq!(p.bob_opens(&kept[0]), Err(Error::NotForUs));
     assert_eq!(p.bob_opens(&kept[12]).unwrap(), b"oldest");
@@ -289,7 +289,8 @@ fn stored_state_that_was_cut_or_extended_or_changed_in_form_is_refused() {
     let heard = p.alice_seals(b"heard");
     p.bob_opens(&heard).unwrap();
     let bytes = p.bob.to_bytes();
-    assert_eq!(bytes.len(), 404 + 36 + 40);
+    // The fixed part, one kept key, and a post-quantum ratchet that collects a key.
+    assert_eq!(bytes.len(), 404 + 36 + 40 + 115 + 1_184 + 148);
     for length in 0..bytes.len() {
         assert_eq!(
             Session::from_bytes(&bytes[..length]).err(),
@@ -299,13 +300,21 @@ fn stored_state_that_was_cut_or_extended_or_changed_in_form_is_refused() {
     let longer = [bytes.as_slice(), &[0]].concat();
     assert!(Session::from_bytes(&longer).is_err());
     for (offset, value) in [
-        (0, 2),
+        (0, 1),
         (263, 2),
         (263, 0),
         (400, 1),
         (403, 2),
         (436, 1),
         (439, 0),
+        (480, 1),
+        (480, 2),
+        (484 + 32, 1),
+        (480 + 113, 1),
+        (480 + 113, 3),
+        (480 + 114, 0),
+        (480 + 114, 4),
+        (480 + 115 + 1_184, 0),
     ] {
         let mut changed = bytes.to_vec();
         changed[offset] = value;

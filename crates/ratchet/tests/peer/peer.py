@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A second implementation of whist-ratchet, for its tests.
 
-Written from Signal's PQXDH (revision 3) and Double Ratchet (section 4, header encryption), and from
-the format in ../../README.md. It shares no code with the Rust crate.
+Written from Signal's PQXDH (revision 3) and Double Ratchet (sections 4 and 5: header encryption,
+sparse post-quantum ratchet), and from the format in ../../README.md. It shares no code with the
+Rust crate.
 
     peer.py write DIR        writes the transcripts that tests/transcripts.rs replays
     peer.py check FILE...    replays transcripts, sealing each item again and comparing every byte
@@ -10,6 +11,7 @@ the format in ../../README.md. It shares no code with the Rust crate.
 
 import base64, copy, hashlib, hmac, json, pathlib, random, struct, sys
 
+from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -17,81 +19,24 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from kyber_py.ml_kem import ML_KEM_768
+from nacl.secret import Aead as XChaCha20
 
 ITEM, BUNDLE, MAX_SKIP = 1536, 1538, 2000
-M32 = 0xFFFFFFFF
 RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
-# --- BLAKE3 in its key derivation mode, and HChaCha20: neither is in `cryptography`
-IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A,
-      0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
-PERMUTATION = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
-ROUND = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
-         (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
-
-def words(data):
-    return struct.unpack(f"<{len(data) // 4}I", data)
-
-def from_words(values):
-    return struct.pack(f"<{len(values)}I", *values)
-
-def rotate_right(x, n):
-    return ((x >> n) | (x << (32 - n))) & M32
-
-def quarter(v, a, b, c, d, turns, x=0, y=0):
-    for add, turn_d, turn_b in ((x, *turns[:2]), (y, *turns[2:])):
-        v[a] = (v[a] + v[b] + add) & M32
-        v[d] = rotate_right(v[d] ^ v[a], turn_d)
-        v[c] = (v[c] + v[d]) & M32
-        v[b] = rotate_right(v[b] ^ v[c], turn_b)
-
-def compress(cv, block, counter, flags):
-    m = words(block.ljust(64, b"\0"))
-    v = [*cv, *IV[:4], counter & M32, counter >> 32, len(block), flags]
-    for _ in range(7):
-        for i, columns in enumerate(ROUND):
-            quarter(v, *columns, (16, 12, 8, 7), m[2 * i], m[2 * i + 1])
-        m = tuple(m[i] for i in PERMUTATION)
-    return tuple(v[i] ^ v[i + 8] for i in range(8))
-
-def tree(key, data, flags, counter=0, root=8):
-    """The chaining value of a subtree that begins at chunk `counter`."""
-    if len(data) <= 1024:
-        blocks, cv = [data[i:i + 64] for i in range(0, len(data), 64)], key
-        for i, block in enumerate(blocks):
-            last = i == len(blocks) - 1
-            cv = compress(cv, block, counter, flags | (i == 0) | (2 | root if last else 0))
-        return cv
-    half = 1 << (((len(data) - 1) // 1024).bit_length() - 1)
-    left = tree(key, data[:half * 1024], flags, counter, 0)
-    right = tree(key, data[half * 1024:], flags, counter + half, 0)
-    return compress(key, from_words(left + right), 0, flags | 4 | root)
-
 def derive_key(context, data):
-    return from_words(tree(tree(IV, context.encode(), 32), data, 64))
+    return blake3(data, derive_key_context=context).digest()
 
-def hchacha20(key, nonce16):
-    v = [*words(b"expand 32-byte k"), *words(key), *words(nonce16)]
-    for _ in range(10):
-        for columns in ROUND:
-            quarter(v, *columns, (16, 20, 24, 25))
-    return from_words(v[:4] + v[12:])
-
-# --- Primitives
 def seal(key, nonce, aad, text):
     return ChaCha20Poly1305(key).encrypt(nonce, text, aad)
-
 def unseal(key, nonce, aad, text):
     """The plaintext, or None."""
     try:
         return ChaCha20Poly1305(key).decrypt(nonce, text, aad)
     except InvalidTag:
         return None
-
-def first_contact(k, nonce24):
-    """Key and nonce that make ChaCha20-Poly1305 of XChaCha20-Poly1305."""
-    key = derive_key("whist 2026 first contact v1", k)
-    return hchacha20(key, nonce24[:16]), bytes(4) + nonce24[16:]
+def first_contact(k):
+    return XChaCha20(derive_key("whist 2026 first contact v1", k))
 
 def public(secret):
     return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes(*RAW)
@@ -101,27 +46,26 @@ def x25519(secret, point):
     key = X25519PrivateKey.from_private_bytes(secret)
     return key.exchange(X25519PublicKey.from_public_bytes(point))
 
-def three(salt, ikm, info):
-    okm = HKDF(hashes.SHA256(), 96, salt, info).derive(ikm)
-    return okm[:32], okm[32:64], okm[64:]
+def expand(count, salt, ikm, info):
+    okm = HKDF(hashes.SHA256(), 32 * count, salt, info).derive(ikm)
+    return [okm[i:i + 32] for i in range(0, len(okm), 32)]
 
 def kdf_pqxdh(*secrets):
     ikm = b"\xff" * 32 + b"".join(secrets)
-    return three(bytes(32), ikm, b"Whist_CURVE25519_SHA-256_ML-KEM-768")
-
+    return expand(4, bytes(32), ikm, b"Whist_CURVE25519_SHA-256_ML-KEM-768")
 def kdf_rk(root, shared):
-    return three(root, shared, b"whist 2026 double ratchet root v1")
-
+    return expand(3, root, shared, b"whist 2026 double ratchet root v1")
 def kdf_ck(chain):
     step = lambda byte: hmac.new(chain, byte, hashlib.sha256).digest()
     return step(b"\2"), step(b"\1")
+def kdf_hybrid(classical, sparse):
+    return expand(1, sparse, classical, b"whist 2026 triple ratchet message v1")[0]
 
 class Identity:
     def __init__(self, seed):
         self.signing = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = self.signing.public_key().public_bytes(*RAW)
         self.exchange = hashlib.sha512(seed).digest()[:32]
-
     @staticmethod
     def montgomery(key):
         p = 2**255 - 19
@@ -157,30 +101,87 @@ def bundle_key(data):
 class Refused(Exception):
     """An item that does not open, and why."""
 
-def pad(text, size):
-    device, consensus, body = text
-    head = bytes((1, device)) + consensus + len(body).to_bytes(2, "big")
-    return (head + body).ljust(size, b"\0")
-
-def unpad(data):
-    length = int.from_bytes(data[34:36], "big")
-    if data[0] != 1 or any(data[36 + length:]):
-        raise Refused("malformed")
-    return data[1], data[2:34], data[36:36 + length]
+class Sparse:
+    """Section 5, to the letter: a chain for each epoch and direction, and skipped keys of its own.
+    A turn is due, offer, collect or answer."""
+    SIZES = {"offer": 1184, "answer": 1088}
+    def __init__(self, initiator, secret):
+        self.initiator, self.skipped, self.receive, self.later = initiator, {}, {}, None
+        start = b"whist 2026 sparse ratchet start v1"
+        self.send = self.chains(0, expand(3, bytes(32), secret, start))
+        self.turn, self.got = "due" if initiator else "collect", {}
+    def chains(self, epoch, keys):
+        self.root, *pair = keys
+        send, self.receive[epoch] = pair if self.initiator else pair[::-1]
+        self.receive[epoch] = [self.receive[epoch], 0]
+        return [epoch, send, 0]
+    def advance(self, shared):
+        info = b"whist 2026 sparse ratchet epoch v1"
+        return self.chains(self.send[0] + 1, expand(3, self.root, shared, info))
+    @staticmethod
+    def step(key, number):
+        info = b"whist 2026 sparse ratchet chain v1" + number.to_bytes(4, "big")
+        return expand(2, bytes(32), key, info)
+    def whole(self, turn):
+        size = self.SIZES[turn]
+        return len(self.got) == size and bytes(self.got[i] for i in range(size))
+    def seal(self, room, rng):
+        """The key, the header's part and the fragment."""
+        key = self.turn == "collect" and not self.later and self.whole("offer")
+        if self.turn == "due":
+            key, self.secret = ML_KEM_768.key_derive(rng(64))
+            self.turn, self.out, self.acked, self.next, self.got = "offer", key, 0, 0, {}
+        elif key:
+            shared, self.out = ML_KEM_768._encaps_internal(key, rng(32))
+            self.later = self.advance(shared)
+            self.turn, self.acked, self.next = "answer", 0, 0
+        epoch, chain, number = self.send
+        chain, mk = self.step(chain, number)
+        self.send, part, start = [epoch, chain, number + 1], b"", 0xFFFF
+        if self.turn in self.SIZES:
+            at = self.acked if self.next >= len(self.out) else max(self.next, self.acked)
+            part = self.out[at:at + room]
+            if part:
+                start, self.next = at, at + len(part)
+        prefix = next(i for i in range(1185) if i not in self.got)
+        have = {"due": 0, "answer": 1184}.get(self.turn, prefix)
+        return mk, struct.pack(">IIHHHH", epoch, number, start, have, 1, 0), part
+    def key(self, epoch, number):
+        if epoch not in self.receive:
+            raise Refused("malformed")
+        while self.receive[epoch][1] <= number:
+            chain, at = self.receive[epoch]
+            chain, self.skipped[epoch, at] = self.step(chain, at)
+            self.receive[epoch] = [chain, at + 1]
+        if self.later and epoch == self.later[0]:
+            self.send, self.later, self.turn = self.later, None, "due"
+        return self.skipped.pop((epoch, number))
+    def take(self, header, room):
+        """Takes what rides in an item; returns what is left of the room."""
+        epoch, _, start, have, devices, _ = struct.unpack(">IIHHHH", header[40:])
+        kind = "offer" if (epoch % 2 == 0) != self.initiator else "answer"
+        size = min(len(room), self.SIZES[kind] - start) if start != 0xFFFF else 0
+        if epoch == self.send[0]:
+            if self.turn in self.SIZES:
+                self.acked = max(self.acked, have)
+            if (self.turn, kind) in (("collect", "offer"), ("offer", "answer")):
+                self.got.update((start + i, room[i]) for i in range(size))
+            if self.turn == "offer" and self.whole("answer"):
+                self.send = self.advance(ML_KEM_768.decaps(self.secret, self.whole("answer")))
+                self.turn, self.got = "collect", {}
+        return room[size:]
 
 class Session:
     """The state of section 4.2, with the specification's names."""
-
     def __init__(self):
         self.cks = self.ckr = self.hks = self.hkr = None
         self.ns = self.nr = self.pn = 0
         self.skipped = {}
-
     @classmethod
     def initiate(cls, identity, bundle, text, rng):
         ephemeral = rng(32)
         secret, ciphertext = ML_KEM_768._encaps_internal(bundle.kem_key, rng(32))
-        sk, hka, nhkb = kdf_pqxdh(
+        sk, hka, nhkb, sparse = kdf_pqxdh(
             x25519(identity.exchange, bundle.prekey),
             x25519(ephemeral, Identity.montgomery(bundle.identity)),
             x25519(ephemeral, bundle.prekey), secret)
@@ -188,20 +189,17 @@ class Session:
         self.ad = b"\1" + identity.public + b"\1" + bundle.identity + bundle.k
         self.dhs = rng(32)
         self.rk, self.cks, self.nhks = kdf_rk(sk, x25519(self.dhs, bundle.prekey))
-        self.hks, self.nhkr = hka, nhkb
-        message = self.encrypt(pad(text, 259), rng)
+        self.hks, self.nhkr, self.sparse = hka, nhkb, Sparse(True, sparse)
+        message = self.encrypt(text, 243, rng)
         inner = b"\1" + identity.public + public(ephemeral) + ciphertext + message
         nonce = rng(24)
-        return self, nonce + seal(*first_contact(bundle.k, nonce), b"", inner)
-
+        return self, nonce + first_contact(bundle.k).encrypt(inner, b"", nonce).ciphertext
     @classmethod
     def accept(cls, identity, prekeys, item, rng):
         k = bundle_key(prekeys.bundle)
-        inner = unseal(*first_contact(k, item[:24]), b"", item[24:])
-        if inner is None or inner[0] != 1:
-            raise Refused("not for us")
+        inner = first_contact(k).decrypt(item[24:], b"", item[:24])
         theirs, ephemeral, ciphertext = inner[1:33], inner[33:65], inner[65:1153]
-        sk, hka, nhkb = kdf_pqxdh(
+        sk, hka, nhkb, sparse = kdf_pqxdh(
             x25519(prekeys.prekey, Identity.montgomery(theirs)),
             x25519(identity.exchange, ephemeral),
             x25519(prekeys.prekey, ephemeral),
@@ -209,29 +207,36 @@ class Session:
         self = cls()
         self.ad = b"\1" + theirs + b"\1" + identity.public + k
         self.dhs, self.rk, self.nhks, self.nhkr = prekeys.prekey, sk, nhkb, hka
-        return self, unpad(self.decrypt(inner[1153:], rng))
-
-    def encrypt(self, plaintext, rng):
+        self.sparse = Sparse(False, sparse)
+        return self, self.decrypt(inner[1153:], rng)
+    def encrypt(self, text, size, rng):
+        device, consensus, body = text
+        pq, note, fragment = self.sparse.seal(size - 36 - len(body), rng)
+        plaintext = bytes((1, device)) + consensus + len(body).to_bytes(2, "big") + body
         self.cks, mk = kdf_ck(self.cks)
-        header = public(self.dhs) + struct.pack(">II", self.pn, self.ns)
+        header = public(self.dhs) + struct.pack(">II", self.pn, self.ns) + note
         self.ns += 1
         nonce = rng(12)
         sealed = seal(self.hks, nonce, b"", header)
-        return nonce + sealed + seal(mk, nonce, self.ad + sealed, plaintext)
-
+        plaintext = (plaintext + fragment).ljust(size, b"\0")
+        return nonce + sealed + seal(kdf_hybrid(mk, pq), nonce, self.ad + sealed, plaintext)
     def decrypt(self, message, rng):
-        nonce, header, body = message[:12], message[12:68], message[68:]
-        plaintext = unseal(self.find(nonce, header, rng), nonce, self.ad + header, body)
-        if plaintext is None:
+        nonce, sealed, body = message[:12], message[12:84], message[84:]
+        mk, header = self.find(nonce, sealed, rng)
+        mk = kdf_hybrid(mk, self.sparse.key(*struct.unpack(">II", header[40:48])))
+        data = unseal(mk, nonce, self.ad + sealed, body)
+        if data is None:
             raise Refused("altered")
-        return plaintext
-
+        end = 36 + int.from_bytes(data[34:36], "big")
+        if data[0] != 1 or any(self.sparse.take(header, data[end:])):
+            raise Refused("malformed")
+        return data[1], data[2:34], data[36:end]
     def find(self, nonce, sealed, rng):
         """TrySkippedMessageKeysHE, DecryptHeader and what follows them."""
         for hk, number in list(self.skipped):
             header = unseal(hk, nonce, b"", sealed)
-            if header and number == int.from_bytes(header[36:], "big"):
-                return self.skipped.pop((hk, number))
+            if header and number == int.from_bytes(header[36:40], "big"):
+                return self.skipped.pop((hk, number)), header
         header = self.hkr and unseal(self.hkr, nonce, b"", sealed)
         if not header:
             header = unseal(self.nhkr, nonce, b"", sealed)
@@ -239,21 +244,19 @@ class Session:
                 raise Refused("not for us")
             self.skip(int.from_bytes(header[32:36], "big"))
             self.step(header[:32], rng)
-        number = int.from_bytes(header[36:], "big")
+        number = int.from_bytes(header[36:40], "big")
         if number < self.nr:
             raise Refused("replayed")
         self.skip(number)
         self.ckr, mk = kdf_ck(self.ckr)
         self.nr += 1
-        return mk
-
+        return mk, header
     def skip(self, until):
         if until > self.nr + MAX_SKIP:
             raise Refused("too many skipped")
         while self.ckr and self.nr < until:
             self.ckr, self.skipped[self.hkr, self.nr] = kdf_ck(self.ckr)
             self.nr += 1
-
     def step(self, theirs, rng):
         self.pn, self.ns, self.nr = self.ns, 0, 0
         self.hks, self.hkr = self.nhks, self.nhkr
@@ -264,16 +267,13 @@ class Session:
 # --- Transcripts
 class Draws:
     """Random bytes from a given stream, with a record of what was drawn."""
-
     def __init__(self, stream):
         self.rest, self.drawn = stream, b""
-
     def __call__(self, size):
         assert len(self.rest) >= size, "more randomness drawn than recorded"
         out, self.rest = self.rest[:size], self.rest[size:]
         self.drawn += out
         return out
-
     def take(self):
         drawn, self.drawn = self.drawn, b""
         return drawn.hex()
@@ -286,13 +286,12 @@ def perform(people, sessions, step, items, text, rng):
     elif do == "accept":
         sessions[who], result = Session.accept(people[who], people["prekeys"], items[item], rng)
     elif do == "seal":
-        result = sessions[who].encrypt(pad(text, ITEM - 84), rng)
+        result = sessions[who].encrypt(text, ITEM - 100, rng)
     else:  # Opening may fail half way, and then nothing must have happened.
         attempt = copy.deepcopy(sessions[who])
-        result = unpad(attempt.decrypt(items[item], rng))
+        result = attempt.decrypt(items[item], rng)
         sessions[who] = attempt
     return result
-
 def text_of(item):
     return item["device"], bytes.fromhex(item["consensus"]), bytes.fromhex(item["body"])
 
@@ -328,7 +327,7 @@ def write(name, script):
         step = {"do": verbs[word[1]], "who": {"a": "alice", "b": "bob"}[word[0]],
                 "item": int(word[2:] or n)}
         if word[1] in "+>":
-            body = (f"{name}: {n} ".encode() * n)[:1376]
+            body = (f"{name}: {n} ".encode() * n)[:1360]
             consensus = hashlib.sha256(body).hexdigest()
             t["items"].append({"device": n, "consensus": consensus, "body": body.hex()})
             text = text_of(t["items"][-1])
