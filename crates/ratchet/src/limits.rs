@@ -28,8 +28,8 @@ pub const SKIPPED_IN_CHAIN_MAX: u32 = 2_000;
 /// Such keys in all chains of a session: five bad days, 400 kB of state. Beyond it the oldest go.
 pub const SKIPPED_IN_SESSION_MAX: usize = 10_000;
 
-/// The ratchet's header in the clear: key 32, previous chain's length 4, number 4, epoch 4, number in
-/// the epoch 4, fragment's offset 2, acknowledgement 2, devices 2, secrets 2.
+/// The ratchet's header in the clear: key 32, previous chain's length 4, number 4, epoch 4, number
+/// in the epoch 4, fragment's offset 2, acknowledgement 2, devices 2, secrets 2.
 pub(crate) const HEADER_BYTES: usize = 56;
 /// The header as it is sent.
 pub(crate) const SEALED_HEADER_BYTES: usize = HEADER_BYTES + TAG_BYTES;

@@ -78,8 +78,8 @@ pub(crate) fn respond(
 }
 
 /// `KDF(DH1 ‖ DH2 ‖ DH3 ‖ SS)` (section 2.2): HKDF-SHA256, zero salt, 32 bytes of 0xff before the
-/// key material. 128 bytes instead of 32: the Double Ratchet with header encryption starts from three
-/// keys, the post-quantum ratchet from one.
+/// key material. 128 bytes instead of 32: the Double Ratchet with header encryption starts from
+/// three keys, the post-quantum ratchet from one.
 fn derive(secrets: &[Secret<32>; 4]) -> Agreed {
     let mut ikm = Zeroizing::new(Vec::with_capacity(5 * 32));
     ikm.extend_from_slice(&[0xff; 32]);

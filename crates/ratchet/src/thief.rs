@@ -61,8 +61,8 @@ fn known<K: crate::sparse::Kem>(sparse: &Sparse<K>) -> u32 {
     }
 }
 
-/// Whether the thief has the key of an item. It takes what it can use of it, and is not bound by what
-/// an honest end refuses.
+/// Whether the thief has the key of an item. It takes what it can use of it, and is not bound by
+/// what an honest end refuses.
 fn reads(thief: &mut Session, item: &Item, rng: &mut ChaCha20Rng) -> bool {
     let message = Message::parse(item.as_bytes()).ok().unwrap();
     let mut sparse = None;
