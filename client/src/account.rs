@@ -44,6 +44,46 @@ impl Account {
     }
 }
 
+/// The one row of [`Table::Line`]: what whoever watches the wire knows of an account.
+#[derive(BorshSerialize, BorshDeserialize)]
+struct Line {
+    network: String,
+    profile: u8,
+    made_ms: u64,
+    entry: Option<NodeId>,
+}
+
+/// The row of the line that belongs to an account's row.
+pub(crate) fn line_of(account: &[u8]) -> Vec<u8> {
+    let Ok(account) = borsh::from_slice::<Account>(account) else {
+        return Vec::new();
+    };
+    let line = Line {
+        network: account.network.clone(),
+        profile: account.profile,
+        made_ms: account.made_ms,
+        entry: account.entry,
+    };
+    borsh::to_vec(&line).unwrap_or_default()
+}
+
+/// The rows with which a decoy begins: another identity on the same line, so that the wire goes on
+/// as it was. `None` if there is no row of a line.
+pub(crate) fn decoy_rows(line: &Rows, rng: &mut impl CryptoRng) -> Option<Rows> {
+    let line: Line = borsh::from_slice(line.find(Table::Line, &[])?).ok()?;
+    let account = Account {
+        network: line.network,
+        identity: *IdentitySecret::generate(rng).seed().expose(),
+        decoys: *Secret::<32>::random(rng).expose(),
+        profile: line.profile,
+        made_ms: line.made_ms,
+        entry: line.entry,
+    };
+    let mut rows = Rows::new();
+    rows.put(Table::Account, Vec::new(), account.row());
+    Some(rows)
+}
+
 impl Drop for Account {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.identity);

@@ -71,6 +71,7 @@ impl Config {
         Source {
             passphrase_file: self.passphrase_file.clone(),
             passphrase_command: self.passphrase_command.clone(),
+            key_file: None,
         }
     }
 }

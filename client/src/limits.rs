@@ -116,3 +116,6 @@ pub const HEADER_CHUNKS_MAX: u32 = 16;
 pub const INVITATION_LIFE: Duration = Duration::from_secs(14 * 24 * 3_600);
 /// Batches that wait for the disk: minutes of the fastest profile. Beyond it the disk is broken.
 pub const VAULT_QUEUE: usize = 4_096;
+/// Batches that become durable in one transaction: a second's worth of a text of the greatest size,
+/// and little enough that a crash in between loses no more than that was not acknowledged.
+pub const VAULT_GROUP_MAX: usize = 256;

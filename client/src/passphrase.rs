@@ -5,8 +5,12 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rand_core::SeedableRng as _;
 use whist_rt::{Exit, Failure, files, keys};
+use whist_timing::Rng;
 use zeroize::Zeroizing;
+
+use crate::vault::{Credential, Factor, six_words};
 
 /// A passphrase above this is a mistake: a file of another kind.
 const BYTES_MAX: u64 = 4_096;
@@ -25,6 +29,9 @@ pub struct Source {
     /// Read the passphrase from the first line that this shell command prints.
     #[arg(long, global = true, value_name = "COMMAND")]
     pub passphrase_command: Option<String>,
+    /// A key file that opens the vault together with the passphrase; `init` makes it.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
 }
 
 fn failure(text: impl Into<String>) -> Failure {
@@ -38,9 +45,42 @@ impl Source {
             Self {
                 passphrase_file: None,
                 passphrase_command: None,
-            } => other,
+                key_file,
+            } => Self { key_file, ..other },
             said => said,
         }
+    }
+
+    /// What opens the vault: the passphrase, with the key file if there is to be one. With `new`
+    /// the passphrase is asked for twice, and a key file that is missing is made.
+    ///
+    /// # Errors
+    /// One line and an exit code.
+    pub fn credential(&self, new: bool) -> Result<Credential, Failure> {
+        self.joined(self.read(new)?, new)
+    }
+
+    /// The same for a passphrase that was read already.
+    ///
+    /// # Errors
+    /// One line and an exit code.
+    pub fn joined(&self, known: Zeroizing<Vec<u8>>, new: bool) -> Result<Credential, Failure> {
+        let factor = match &self.key_file {
+            Some(path) if new => Factor::KeyFile(keys::read_or_create(path)?),
+            path => Self::factor(path.as_deref())?,
+        };
+        Ok(Credential::new(known).with(factor))
+    }
+
+    /// What is needed beside the passphrase.
+    ///
+    /// # Errors
+    /// If the key file is missing, open to others, or holds no key.
+    pub fn factor(key_file: Option<&Path>) -> Result<Factor, Failure> {
+        Ok(match key_file {
+            None => Factor::Nothing,
+            Some(path) => Factor::KeyFile(keys::read(path)?),
+        })
     }
 
     /// The passphrase. On a terminal it is asked for, twice when it is `new`.
@@ -48,20 +88,52 @@ impl Source {
     /// # Errors
     /// One line and an exit code.
     pub fn read(&self, new: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        self.read_as(if new { "New passphrase" } else { "Passphrase" }, new)
+    }
+
+    /// The same under another name.
+    ///
+    /// # Errors
+    /// One line and an exit code.
+    pub fn read_as(&self, name: &str, new: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let found = match (&self.passphrase_file, &self.passphrase_command) {
             (Some(file), _) => from_file(file)?,
             (None, Some(command)) => from_command(command)?,
-            (None, None) => from_terminal(new)?,
+            (None, None) => from_terminal(name, new)?,
         };
-        let line: Vec<u8> = found
-            .iter()
-            .copied()
-            .take_while(|byte| !matches!(byte, b'\n' | b'\r'))
-            .collect();
+        let line: Zeroizing<Vec<u8>> = Zeroizing::new(
+            found
+                .iter()
+                .copied()
+                .take_while(|byte| !matches!(byte, b'\n' | b'\r'))
+                .collect(),
+        );
         if line.is_empty() {
             return Err(failure("the passphrase is empty"));
         }
-        Ok(Zeroizing::new(line))
+        Ok(line)
+    }
+}
+
+/// Where a new one comes from, in a command that needs the present one too.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct NewSource {
+    /// Read the new passphrase from the first line of this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_command")]
+    pub new_passphrase_file: Option<PathBuf>,
+    /// Read the new passphrase from the first line that this shell command prints.
+    #[arg(long, value_name = "COMMAND")]
+    pub new_passphrase_command: Option<String>,
+}
+
+impl NewSource {
+    /// The same as a source, with the key file of the present one.
+    pub fn source(self, present: &Source) -> Source {
+        Source {
+            passphrase_file: self.new_passphrase_file,
+            passphrase_command: self.new_passphrase_command,
+            key_file: present.key_file.clone(),
+        }
     }
 }
 
@@ -90,12 +162,27 @@ fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     }
 }
 
-fn from_terminal(new: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let first = ask("Passphrase: ")?;
+fn from_terminal(name: &str, new: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let offer = if new {
+        offered()?
+    } else {
+        Zeroizing::default()
+    };
+    let first = ask(&Zeroizing::new(format!("{}{name}: ", *offer)))?;
     if new && *ask("The same again: ")? != *first {
         return Err(failure("the two passphrases differ"));
     }
     Ok(first)
+}
+
+/// Six words that one may take. They are drawn on this machine and shown here alone.
+fn offered() -> Result<Zeroizing<String>, Failure> {
+    let mut rng = Rng::from_seed(*whist_rt::seed()?.expose());
+    let words = six_words(&mut rng);
+    Ok(Zeroizing::new(format!(
+        "Take these six words, drawn at random (66 bits), or your own:\n  {}\n",
+        *words
+    )))
 }
 
 /// Asks on the terminal itself, whatever stdin and stdout are, with echo off meanwhile.
@@ -156,6 +243,7 @@ mod tests {
         Source {
             passphrase_file: file.map(Path::to_owned),
             passphrase_command: command.map(str::to_owned),
+            key_file: None,
         }
     }
 

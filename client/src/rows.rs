@@ -36,11 +36,13 @@ pub enum Table {
     Documents = 13,
     /// One row: numbers of items that are done with.
     Numbers = 14,
+    /// One row: of the account what the wire shows anyway. The vault keeps it by itself.
+    Line = 16,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Account,
         Self::Contact,
         Self::Session,
@@ -55,6 +57,7 @@ impl Table {
         Self::Early,
         Self::Documents,
         Self::Numbers,
+        Self::Line,
     ];
 
     /// Its number on disk.
@@ -74,6 +77,7 @@ impl Table {
             Self::Early => 12,
             Self::Documents => 13,
             Self::Numbers => 14,
+            Self::Line => 16,
         }
     }
 

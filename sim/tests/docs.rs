@@ -38,7 +38,7 @@ const STORE_SOURCES: [&str; 5] = [
     "crates/packet/src/replay/header.rs",
     "crates/rt/src/sealed.rs",
     "provider/src/store/seal.rs",
-    "client/src/vault/mod.rs",
+    "client/src/vault/slots.rs",
 ];
 
 const SIZES: [(&str, usize); 24] = [

@@ -89,10 +89,16 @@ fn init(context: &Context, network: Option<PathBuf>, rate: Option<Rate>) -> Resu
         let done = serde_json::json!({ "home": home.to_string(), "daemon": context.starts });
         return streams::print(&done.to_string());
     }
-    streams::print(&match context.starts {
-        true => format!("{home} is made, and its daemon runs; next: whist status"),
-        false => format!("{home} is made; next: whist daemon"),
-    })
+    let next = match context.starts {
+        true => "and its daemon runs; next: whist status",
+        false => "nothing was sent; next: whist daemon",
+    };
+    streams::print(&format!(
+        "In it: `slots`, the keys under your passphrase; `vault.redb` and `shreds`, contacts, texts
+and mailbox, sealed. No name, number or mail address is anywhere. Without the passphrase nothing
+opens it: `whist recovery show` makes a phrase to keep.
+{home} is made, {next}"
+    ))
 }
 
 fn daemon(
@@ -113,7 +119,7 @@ fn daemon(
         debug_build: context.debug_build,
     };
     if detached {
-        return start::detached(&run);
+        return start::detached(&run, &context.passphrase);
     }
-    daemon::run(&run, || context.passphrase.read(false), || {})
+    daemon::run(&run, || context.passphrase.credential(false), || {})
 }

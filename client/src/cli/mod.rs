@@ -8,6 +8,7 @@ mod socket;
 mod start;
 mod streams;
 mod texts;
+mod vault;
 
 use std::fs::File;
 use std::io::IsTerminal as _;
@@ -85,6 +86,8 @@ enum Command {
     People(people::People),
     #[command(flatten)]
     Texts(texts::Texts),
+    #[command(flatten)]
+    Vault(vault::Vault),
 }
 
 /// What the global options and the configuration say.
@@ -152,6 +155,7 @@ impl Cli {
             Command::Machine(command) => command.run(&context),
             Command::People(command) => context.ask(&command.call(&context)?),
             Command::Texts(command) => context.ask(&command.call()?),
+            Command::Vault(command) => command.run(&context),
         }
     }
 

@@ -14,8 +14,9 @@ use std::process::{Command, Stdio};
 use whist_rt::{Exit, Failure, local};
 use zeroize::Zeroizing;
 
-use super::{Context, socket, streams};
+use super::{Context, socket, streams, vault};
 use crate::daemon::{self, Run};
+use crate::passphrase::Source;
 
 /// What the daemon says when it listens.
 const READY: &str = "ready";
@@ -36,6 +37,8 @@ pub(super) fn connect(context: &Context) -> Result<UnixStream, Failure> {
     if !context.can_be_told_the_passphrase() {
         return Err(absent);
     }
+    // Before anything is typed.
+    vault::check(&context.home)?;
     // One start at a time: who comes second finds the daemon of the first.
     let _starting = start_lock(&context.home)?;
     if let Ok(stream) = socket::connect(context) {
@@ -73,6 +76,9 @@ pub(super) fn start(context: &Context, passphrase: &[u8]) -> Result<(), Failure>
     words.extend(["--socket".into(), absolute(&context.socket)?.into()]);
     if let Some(file) = &context.config_file {
         words.extend(["--config".into(), absolute(file)?.into()]);
+    }
+    if let Some(file) = &context.passphrase.key_file {
+        words.extend(["--key-file".into(), absolute(file)?.into()]);
     }
     words.push("daemon".into());
     words.push("--detached".into());
@@ -143,14 +149,14 @@ fn attempt(command: &mut Command, passphrase: &[u8]) -> Option<Result<(), Failur
 }
 
 /// `whist daemon --detached`: the other end of [`start`].
-pub(super) fn detached(run: &Run) -> Result<(), Failure> {
+pub(super) fn detached(run: &Run, source: &Source) -> Result<(), Failure> {
     // Where systemd has done it already it cannot be done again.
     let _ = local::leave_session();
     let ready = || {
         let _ = streams::print(READY);
         let _ = local::let_go_of_streams();
     };
-    let ended = daemon::run(run, passphrase, ready);
+    let ended = daemon::run(run, || source.joined(passphrase()?, false), ready);
     if let Err(failure) = &ended {
         let line = failure.message.replace(['\n', '\r'], "; ");
         let _ = streams::print(&format!("{} {line}", failure.exit.code()));

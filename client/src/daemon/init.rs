@@ -1,13 +1,12 @@
 //! `whist init`.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use rand_core::SeedableRng as _;
 use whist_netdoc::Network;
 use whist_rt::state::StateDir;
-use whist_rt::{Exit, Failure, files};
+use whist_rt::{Exit, Failure, files, keys};
 use whist_timing::Rng;
 use zeroize::Zeroizing;
 
@@ -15,7 +14,7 @@ use super::{PROGRAM, STATE_VERSION, VAULT_FILE};
 use crate::account::first_rows;
 use crate::passphrase;
 use crate::rows::Batch;
-use crate::vault::{Cost, Vault, VaultError};
+use crate::vault::{Cost, Credential, Vault, VaultError};
 
 const NETWORK_BYTES_MAX: u64 = 1 << 20;
 /// What opening the vault should cost on the machine that made it.
@@ -41,27 +40,27 @@ pub fn init(
     if home.join(VAULT_FILE).exists() {
         return Err(VaultError::Exists.into());
     }
-    let passphrase = passphrase.read(true)?;
+    if home.exists() {
+        keys::check_folder(home)?;
+    }
+    let known = passphrase.read(true)?;
+    let by = passphrase.joined(Zeroizing::clone(&known), true)?;
     let state = StateDir::create(home, PROGRAM, STATE_VERSION)?;
     let mut rng = Rng::from_seed(*whist_rt::seed()?.expose());
     let rows = first_rows(&network, profile, whist_rt::wall(), &mut rng);
-    let path = state.file(VAULT_FILE);
-    let mut vault = Vault::create(&path, &passphrase, calibrated()?, rng)?;
-    let owner_only = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(&path, owner_only)
-        .map_err(|error| Failure::new(Exit::Other, format!("{}: {error}", path.display())))?;
+    let mut vault = Vault::create(state.path(), &by, calibrated()?, rng)?;
     let mut batch = Batch::new();
     for (table, key, value) in rows.all() {
         batch.put(table, key.to_vec(), value.to_vec());
     }
     vault.apply(&batch)?;
-    Ok(passphrase)
+    Ok(known)
 }
 
 /// The cost at which this machine takes half a second, and 64 MiB at least.
 fn calibrated() -> Result<Cost, Failure> {
     let start = Duration::from_millis(whist_rt::wall().as_millis());
-    Cost::LEAST.derive(b"calibration", &[0; 32])?;
+    Cost::LEAST.derive(&Credential::from(b"calibration".as_slice()), &[0; 32])?;
     let end = Duration::from_millis(whist_rt::wall().as_millis());
     let one = end.saturating_sub(start).as_millis().max(1);
     let passes = UNLOCK

@@ -3,6 +3,7 @@
 mod desk;
 mod hook;
 mod init;
+mod keeper;
 mod socket;
 mod talk;
 
@@ -13,32 +14,36 @@ use whist_rt::state::StateDir;
 use whist_rt::sync::mpsc;
 use whist_rt::tracing::info;
 use whist_rt::{
-    Clock, Driver, DriverOptions, Exit, Failure, Handle, Shutdown, Signals, commands, files, keys,
-    logs, process, task,
+    Clock, Driver, DriverOptions, Exit, Failure, Signals, commands, files, keys, logs, process,
+    task,
 };
 use whist_timing::Rng;
-use zeroize::Zeroizing;
 
 pub use init::init;
 
-use crate::api::{Command, Effect, Ticket};
+use crate::api::Effect;
 use crate::client::Client;
 use crate::limits::VAULT_QUEUE;
-use crate::rows::Batch;
-use crate::vault::{Vault, VaultError};
+use crate::vault::{Credential, Vault, VaultError};
 use desk::{Board, Desk};
+use keeper::keep;
 use socket::{accept, bind};
 
 const PROGRAM: &str = "whist";
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
 const VAULT_FILE: &str = "vault.redb";
 
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         let exit = match error {
             VaultError::Locked => Exit::Locked,
-            VaultError::Cost | VaultError::NotAVault => Exit::Usage,
-            VaultError::Tampered | VaultError::Exists | VaultError::Disk(_) => Exit::Other,
+            VaultError::Cost | VaultError::NotAVault | VaultError::Taken => Exit::Usage,
+            VaultError::Tampered
+            | VaultError::Exists
+            | VaultError::Full
+            | VaultError::Broken
+            | VaultError::File(_)
+            | VaultError::Disk(_) => Exit::Other,
         };
         Self::new(exit, error.to_string())
     }
@@ -69,27 +74,30 @@ pub struct Run {
     pub debug_build: bool,
 }
 
-/// `whist daemon`: until it is told to end. `ready` is called when it listens.
+/// `whist daemon`: until it is told to end. `credential` opens the vault, `ready` is called when it
+/// listens.
 ///
 /// # Errors
 /// One line and an exit code.
 pub fn run(
     run: &Run,
-    passphrase: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, Failure>,
+    credential: impl FnOnce() -> Result<Credential, Failure>,
     ready: impl FnOnce(),
 ) -> Result<(), Failure> {
     process::refuse_debug_build(run.debug_build)?;
     logs::init(&run.log)?;
     let state = StateDir::open_current(&run.home, PROGRAM, STATE_VERSION)?;
     // Before the passphrase is asked for: nothing is typed for a vault that others could exchange.
-    keys::check_file(&state.file(VAULT_FILE))?;
+    for file in Vault::files(&run.home) {
+        keys::check_file(&file)?;
+    }
     if let Some(folder) = run.socket.parent() {
         keys::check_folder(folder)?;
     }
-    let passphrase = passphrase()?;
+    let by = credential()?;
     let rng = Rng::from_seed(*whist_rt::seed()?.expose());
-    let vault = Vault::open(&state.file(VAULT_FILE), &passphrase, rng)?;
-    drop(passphrase);
+    let vault = Vault::open(&run.home, &by, rng)?;
+    drop(by);
     let rows = vault.load()?;
     whist_rt::block_on(async move {
         let clock = Clock::start();
@@ -142,21 +150,4 @@ async fn serve(
     let _ = keeper.await;
     drop(state);
     ended.map(drop).map_err(Failure::from)
-}
-
-/// The vault's thread: batches in their order, each durable before it is reported.
-fn keep(
-    mut vault: Vault,
-    mut queue: mpsc::Receiver<(Ticket, Batch)>,
-    client: &Handle<Command>,
-    shutdown: &Shutdown,
-) {
-    while let Some((ticket, batch)) = queue.blocking_recv() {
-        if let Err(error) = vault.apply(&batch) {
-            shutdown.fail(error.to_string());
-            return;
-        }
-        // The client may have ended meanwhile; what it put out is still written.
-        let _ = client.blocking_send(Command::Committed { ticket });
-    }
 }

@@ -1,57 +1,75 @@
-//! The encrypted store on disk: redb beneath, every row sealed, every key blinded.
+//! The encrypted store on disk: redb beneath, every row sealed under a key of its own, every name
+//! blinded, the key to all of them in slots that look alike.
 //!
-//! Header, one row of the table `header`:
-//!
-//! | offset | size | field |
-//! |---|---|---|
-//! | 0 | 2 | version of the layout, 1 |
-//! | 2 | 4 | Argon2id memory in KiB |
-//! | 6 | 4 | Argon2id passes |
-//! | 10 | 4 | Argon2id lanes |
-//! | 14 | 32 | salt |
-//! | 46 | 24 | nonce |
-//! | 70 | 48 | the data key, sealed under the passphrase's key; bytes 0 to 45 are bound to it |
+//! Two keys part the rows. The *line key* opens what whoever watches the wire knows anyway:
+//! network, profile, entry guard, documents. The *data key* opens the person's rows, or the
+//! decoy's.
 
+mod change;
+mod cost;
+mod group;
+mod medium;
+mod recovery;
 mod seal;
+mod shreds;
+mod slots;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use whist_rt::keys::sync_parent;
 use whist_timing::Rng;
-use whist_types::{Reader, Secret, Truncated, Writer};
+use whist_types::{Reader, Truncated};
 
-use crate::limits::{
-    ARGON2_LANES, ARGON2_MEMORY_KIB_MAX, ARGON2_MEMORY_KIB_MIN, ARGON2_PASSES_MAX,
-};
-use crate::rows::{Batch, Rows};
+use crate::account::{decoy_rows, line_of};
+use crate::rows::{Batch, Rows, Table};
+pub use change::Change;
+pub use cost::{Cost, Credential, Factor};
+use group::Group;
+#[cfg(test)]
+use medium::Medium;
+use medium::{Media, SlotsFile};
+pub use recovery::{PASSPHRASE_WORDS, PHRASE_WORDS, Phrase, PhraseError, six_words};
 use seal::Sealer;
+use shreds::{Place, Shreds};
+use slots::{Home, Keys, Kind, Slots};
 
-const HEADER: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("header");
 const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
-const VERSION: u16 = 1;
-const HEADER_BYTES: usize = 118;
-const BOUND_BYTES: usize = 46;
-const _: () = assert!(HEADER_BYTES == 2 + 3 * 4 + 32 + 24 + 48);
+/// A stored row begins with the place of its key.
+const PLACE_BYTES: usize = 4;
 
 /// Why a vault cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// The passphrase does not open it, or the header was changed: the two look alike.
-    #[error("wrong passphrase, or the vault's header was changed")]
+    /// The secret opens no slot, or the slots were changed: the two look alike.
+    #[error("wrong passphrase, or the vault's slots were changed")]
     Locked,
     /// A row does not check out.
     #[error("the vault is damaged: a row does not check out")]
     Tampered,
-    /// The header is not one.
-    #[error("not a vault of version 1")]
+    /// The files are not those of a vault.
+    #[error("not a vault of version 2")]
     NotAVault,
     /// A vault is already there.
     #[error("a vault is already there")]
     Exists,
+    /// The new secret is one that the vault knows already.
+    #[error("this one opens the vault already: take another")]
+    Taken,
     /// The cost of the passphrase's key is out of bounds.
     #[error("the vault asks for a key derivation out of bounds")]
     Cost,
+    /// More rows than the vault takes.
+    #[error("the vault is full")]
+    Full,
+    /// An earlier write failed: what is on the disk is known again after the next start only.
+    #[error("an earlier write to the vault failed")]
+    Broken,
+    /// The disk, below redb.
+    #[error("vault file: {0}")]
+    File(#[from] io::Error),
     /// The disk.
     #[error("vault file: {0}")]
     Disk(#[from] redb::Error),
@@ -80,158 +98,349 @@ impl From<Truncated> for VaultError {
     }
 }
 
-/// What guessing one passphrase costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cost {
-    /// Memory in KiB, 64 MiB at least.
-    pub memory_kib: u32,
-    /// Passes over it.
-    pub passes: u32,
+/// Where the slots are found each time that they are needed: between two uses they belong to
+/// nobody, so that a passphrase can be changed while a daemon runs.
+enum SlotsAt {
+    Home(PathBuf),
+    #[cfg(test)]
+    Memory(Medium),
 }
 
-impl Cost {
-    /// The least that is allowed; the local demo's.
-    pub const LEAST: Self = Self {
-        memory_kib: ARGON2_MEMORY_KIB_MIN,
-        passes: 1,
-    };
-
-    fn check(self) -> Result<Self, VaultError> {
-        let memory = (ARGON2_MEMORY_KIB_MIN..=ARGON2_MEMORY_KIB_MAX).contains(&self.memory_kib);
-        let passes = (1..=ARGON2_PASSES_MAX).contains(&self.passes);
-        (memory && passes).then_some(self).ok_or(VaultError::Cost)
-    }
-
-    /// The key that a passphrase gives at this cost.
-    pub fn derive(self, passphrase: &[u8], salt: &[u8; 32]) -> Result<Secret<32>, VaultError> {
-        let cost = self.check()?;
-        let params = Params::new(cost.memory_kib, cost.passes, ARGON2_LANES, Some(32))
-            .map_err(|_| VaultError::Cost)?;
-        let mut key = [0; 32];
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase, salt, &mut key)
-            .map_err(|_| VaultError::Cost)?;
-        Ok(Secret::new(key))
+impl SlotsAt {
+    fn open(&self) -> Result<SlotsFile, VaultError> {
+        match self {
+            Self::Home(home) => Ok(SlotsFile::open(home)?),
+            #[cfg(test)]
+            Self::Memory(medium) => Ok(SlotsFile::unlocked(medium.clone())),
+        }
     }
 }
 
-/// An open vault. Its file is locked by redb while it is open.
+/// What a secret opened, before anything was done with it.
+pub struct Opened(slots::Opened);
+
+impl Opened {
+    /// Whether it asks for the decoy. Nobody may be told.
+    pub fn is_duress(&self) -> bool {
+        self.0.keys.kind == Kind::Duress
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opened([redacted])")
+    }
+}
+
+/// A vault. Its file is locked while the value lives.
 pub struct Vault {
+    slots: SlotsAt,
     db: Database,
-    sealer: Sealer,
+    shreds: Shreds,
+    line: Option<Sealer>,
+    person: Option<Sealer>,
+    rng: Rng,
+    broken: bool,
 }
 
 impl Vault {
-    /// Makes a vault with a fresh data key. Refuses when the file is there.
+    /// Makes a vault in a folder, with fresh keys. Refuses where one is.
+    ///
+    /// # Errors
+    /// [`VaultError::Exists`], a cost out of bounds, or the disk.
     pub fn create(
-        path: &Path,
-        passphrase: &[u8],
+        home: &Path,
+        by: &Credential,
         cost: Cost,
         mut rng: Rng,
     ) -> Result<Self, VaultError> {
-        if path.exists() {
-            return Err(VaultError::Exists);
-        }
-        let data_key = Secret::random(&mut rng);
-        let salt = Secret::<32>::random(&mut rng);
-        let mut header = Writer::with_capacity(HEADER_BYTES);
-        header
-            .u16(VERSION)
-            .u32(cost.memory_kib)
-            .u32(cost.passes)
-            .u32(ARGON2_LANES)
-            .put(salt.expose());
-        let key = cost.derive(passphrase, salt.expose())?;
-        let bound = header.into_bytes();
-        let sealed = seal::wrap(&key, &data_key, &bound, &mut rng);
-        let db = Database::create(path)?;
+        let media = Media::create(home).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => VaultError::Exists,
+            _ => VaultError::File(error),
+        })?;
+        let slots = media.slots.clone();
+        let keys = Keys::random(&mut rng);
+        let mut vault = Self::over(media, SlotsAt::Home(home.to_owned()), rng)?;
+        vault.adopt(&keys);
+        // The slots come last: with them the vault is there.
+        let slots = Slots::create(slots, cost, &mut vault.rng)?;
+        let key = slots.derive(by)?;
+        slots.put(keys.home(Home::First), &key, &keys, &mut vault.rng)?;
+        sync_parent(&medium::path(home, 2)).map_err(io::Error::other)?;
+        Ok(vault)
+    }
+
+    /// The files of a vault, none of which anybody else may read or change.
+    pub fn files(home: &Path) -> [PathBuf; 3] {
+        medium::FILES.map(|file| home.join(file))
+    }
+
+    /// Opens a vault with a secret.
+    ///
+    /// # Errors
+    /// [`VaultError::Locked`] if it opens no slot; the disk.
+    pub fn open(home: &Path, by: &Credential, rng: Rng) -> Result<Self, VaultError> {
+        // The secret first: a wrong one changes no file.
+        let opened = Self::try_slots(&SlotsAt::Home(home.to_owned()), by)?;
+        let mut vault = Self::closed(home, rng)?;
+        vault.unlock(opened)?;
+        Ok(vault)
+    }
+
+    /// Opens the files of a vault and none of its rows.
+    ///
+    /// # Errors
+    /// [`VaultError::NotAVault`], or the disk.
+    pub fn closed(home: &Path, rng: Rng) -> Result<Self, VaultError> {
+        let media = Media::open(home)?;
+        Slots::read(media.slots.clone())?;
+        Self::over(media, SlotsAt::Home(home.to_owned()), rng)
+    }
+
+    fn over(media: Media, slots: SlotsAt, mut rng: Rng) -> Result<Self, VaultError> {
+        let db = Database::builder().create_with_backend(media.rows)?;
         let txn = db.begin_write()?;
-        {
-            let bytes = [bound, sealed].concat();
-            txn.open_table(HEADER)?.insert("vault", bytes.as_slice())?;
-            txn.open_table(ROWS)?;
-        }
+        let used = {
+            let table = txn.open_table(ROWS)?;
+            let mut used = BTreeSet::new();
+            for entry in table.iter()? {
+                used.insert(parts(entry?.1.value())?.0);
+            }
+            used
+        };
         txn.commit()?;
+        let shreds = Shreds::open(media.shreds, &used, &mut rng)?;
         Ok(Self {
+            slots,
             db,
-            sealer: Sealer::new(&data_key, rng),
+            shreds,
+            line: None,
+            person: None,
+            rng,
+            broken: false,
         })
     }
 
-    /// Opens a vault.
-    pub fn open(path: &Path, passphrase: &[u8], rng: Rng) -> Result<Self, VaultError> {
-        let db = Database::open(path)?;
-        let header = {
-            let txn = db.begin_read()?;
-            let table = txn.open_table(HEADER)?;
-            let row = table.get("vault")?.ok_or(VaultError::NotAVault)?;
-            row.value().to_vec()
+    /// Tries a secret and changes nothing. Takes as long whatever the secret is.
+    ///
+    /// # Errors
+    /// [`VaultError::Locked`] if it opens no slot; the disk.
+    pub fn probe(&self, by: &Credential) -> Result<Opened, VaultError> {
+        Self::try_slots(&self.slots, by)
+    }
+
+    fn try_slots(slots: &SlotsAt, by: &Credential) -> Result<Opened, VaultError> {
+        let file = slots.open()?;
+        let slots = Slots::read(file.medium.clone())?;
+        Ok(Opened(slots.open(slots.derive(by)?)?))
+    }
+
+    /// Opens the rows that the secret leads to. A duress one ends the person's vault first: when
+    /// this returns, or is killed at any point, either nothing was done or that key is gone.
+    ///
+    /// # Errors
+    /// The disk; the vault is locked then.
+    pub fn unlock(&mut self, opened: Opened) -> Result<(), VaultError> {
+        let file = self.slots.open()?;
+        let slots = Slots::read(file.medium.clone())?;
+        let Opened(opened) = opened;
+        self.adopt(&opened.keys);
+        let done = match opened.keys.kind {
+            Kind::Person if opened.stale.is_empty() => Ok(()),
+            Kind::Person => slots.destroy(&opened.stale, &mut self.rng),
+            Kind::Duress => self.give_way(&slots, &opened),
         };
-        if header.len() != HEADER_BYTES {
-            return Err(VaultError::NotAVault);
+        if done.is_err() {
+            self.lock();
         }
-        let mut fields = Reader::new(&header);
-        if fields.u16()? != VERSION {
-            return Err(VaultError::NotAVault);
+        done
+    }
+
+    fn adopt(&mut self, keys: &Keys) {
+        self.line = Some(Sealer::new(&keys.line));
+        self.person = Some(Sealer::new(&keys.data));
+    }
+
+    /// The decoy takes the person's place. The first step is the one that cannot be undone; all
+    /// later ones are done again after a crash, because the slot says `Duress` until the last.
+    fn give_way(&mut self, slots: &Slots, opened: &slots::Opened) -> Result<(), VaultError> {
+        slots.destroy_all_but(opened.number, &mut self.rng)?;
+        let (rows, foreign) = self.sort_rows()?;
+        if rows.of(Table::Account).next().is_none() {
+            let first = decoy_rows(&rows, &mut self.rng).ok_or(VaultError::Tampered)?;
+            let mut batch = Batch::new();
+            for (table, key, value) in first.all() {
+                batch.put(table, key.to_vec(), value.to_vec());
+            }
+            self.write(Group::of([&batch]), &foreign)?;
         }
-        let cost = Cost {
-            memory_kib: fields.u32()?,
-            passes: fields.u32()?,
+        let keys = Keys {
+            kind: Kind::Person,
+            data: opened.keys.data.duplicate(),
+            line: opened.keys.line.duplicate(),
         };
-        if fields.u32()? != ARGON2_LANES {
-            return Err(VaultError::Cost);
-        }
-        let salt = fields.array::<32>()?;
-        let (bound, sealed) = header
-            .split_at_checked(BOUND_BYTES)
-            .ok_or(VaultError::NotAVault)?;
-        let key = cost.derive(passphrase, &salt)?;
-        let data_key = seal::unwrap(&key, sealed, bound).ok_or(VaultError::Locked)?;
-        Ok(Self {
-            db,
-            sealer: Sealer::new(&data_key, rng),
-        })
+        slots.put(keys.home(Home::Second), &opened.by, &keys, &mut self.rng)?;
+        slots.destroy(&[opened.number], &mut self.rng)
+    }
+
+    /// Forgets the person's key. The rows of the line can still be kept.
+    pub fn lock(&mut self) {
+        self.person = None;
+    }
+
+    /// Whether the person's rows can be read.
+    pub const fn is_open(&self) -> bool {
+        self.person.is_some()
     }
 
     /// Every row, opened.
+    ///
+    /// # Errors
+    /// [`VaultError::Locked`]; [`VaultError::Tampered`] if a row does not check out; the disk.
     pub fn load(&self) -> Result<Rows, VaultError> {
-        let txn = self.db.begin_read()?;
-        let table = txn.open_table(ROWS)?;
-        let mut rows = Rows::new();
-        for entry in table.iter()? {
-            let (blinded, sealed) = entry?;
-            let (name, value) = self
-                .sealer
-                .open(blinded.value(), sealed.value())
-                .ok_or(VaultError::Tampered)?;
-            rows.put(name.0, name.1, value);
+        if self.person.is_none() {
+            return Err(VaultError::Locked);
         }
-        Ok(rows)
+        match self.sort_rows()? {
+            (rows, foreign) if foreign.is_empty() => Ok(rows),
+            _ => Err(VaultError::Tampered),
+        }
     }
 
-    /// Makes a batch durable; when it returns, it is.
+    /// The rows that open, and the names of those that do not.
+    fn sort_rows(&self) -> Result<(Rows, Vec<[u8; 32]>), VaultError> {
+        let shreds = self.shreds.read()?;
+        let txn = self.db.begin_read()?;
+        let table = txn.open_table(ROWS)?;
+        let (mut rows, mut foreign) = (Rows::new(), Vec::new());
+        for entry in table.iter()? {
+            let (blinded, stored) = entry?;
+            let (place, sealed) = parts(stored.value())?;
+            let shred = shreds.key(place).ok_or(VaultError::Tampered)?;
+            let opened = [(&self.person, false), (&self.line, true)];
+            let opened = opened.into_iter().find_map(|(sealer, line)| {
+                let (name, value) = sealer.as_ref()?.open(&shred, blinded.value(), sealed)?;
+                (is_line(name.0) == line).then_some((name, value))
+            });
+            match opened {
+                Some(((table, key), value)) => rows.put(table, key, value.to_vec()),
+                None => foreign.push(*blinded.value()),
+            }
+        }
+        Ok((rows, foreign))
+    }
+
+    /// Makes a batch durable; when it returns, it is, and what it replaced or deleted opens with
+    /// no key that exists.
+    ///
+    /// # Errors
+    /// [`VaultError::Locked`] for a row of the person in a locked vault; the disk.
     pub fn apply(&mut self, batch: &Batch) -> Result<(), VaultError> {
+        self.apply_all([batch])
+    }
+
+    /// The same for batches in their order, at the price of one: all of them or none.
+    ///
+    /// # Errors
+    /// As [`Vault::apply`].
+    pub fn apply_all<'a>(
+        &mut self,
+        batches: impl IntoIterator<Item = &'a Batch>,
+    ) -> Result<(), VaultError> {
+        self.write(Group::of(batches), &[])
+    }
+
+    fn write(&mut self, group: Group<'_>, gone: &[[u8; 32]]) -> Result<(), VaultError> {
+        if self.broken {
+            return Err(VaultError::Broken);
+        }
+        // What the line needs of the account is kept apart from it, always as new as it is.
+        let line = group.find(Table::Account, &[]).map(line_of);
+        let mut group = group;
+        if let Some(line) = &line {
+            group.put(Table::Line, &[], line);
+        }
+        let keyed = group
+            .changes()
+            .all(|(table, ..)| self.sealer(table).is_some());
+        if !keyed {
+            return Err(VaultError::Locked);
+        }
+        self.broken = true;
+        self.write_keyed(&group, gone)?;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// New keys first, then the rows, then the end of the old keys: after a crash in between there
+    /// are keys without a row, which the next start destroys, and never a row without its key.
+    fn write_keyed(&mut self, group: &Group<'_>, gone: &[[u8; 32]]) -> Result<(), VaultError> {
+        let mut changes = Vec::new();
+        for (table, key, value) in group.changes() {
+            let Some(value) = value else {
+                changes.push((self.blind(table, key)?, None));
+                continue;
+            };
+            let (place, shred) = self.shreds.take(&mut self.rng)?;
+            let sealer = match is_line(table) {
+                true => &self.line,
+                false => &self.person,
+            };
+            let sealer = sealer.as_ref().ok_or(VaultError::Locked)?;
+            let blinded = sealer.blind(table, key);
+            let sealed = sealer.seal(&shred, &blinded, (table, key), value, &mut self.rng);
+            let stored = [place.0.to_be_bytes().as_slice(), &sealed].concat();
+            changes.push((blinded, Some(stored)));
+        }
+        changes.extend(gone.iter().map(|blinded| (*blinded, None)));
+        self.shreds.sync()?;
         let txn = self.db.begin_write()?;
+        let mut dead = Vec::new();
         {
             let mut table = txn.open_table(ROWS)?;
-            for (kind, key, change) in batch.changes() {
-                let blinded = self.sealer.blind(kind, key);
-                match change {
-                    Some(value) => {
-                        let sealed = self.sealer.seal(&blinded, kind, key, value);
-                        table.insert(&blinded, sealed.as_slice())?;
-                    }
-                    None => {
-                        table.remove(&blinded)?;
-                    }
+            for (blinded, stored) in &changes {
+                let old = match stored {
+                    Some(stored) => table.insert(blinded, stored.as_slice())?,
+                    None => table.remove(blinded)?,
+                };
+                if let Some(old) = old {
+                    dead.push(parts(old.value())?.0);
                 }
             }
         }
         txn.commit()?;
-        Ok(())
+        dead.sort_unstable();
+        self.shreds.destroy(&dead, &mut self.rng)
+    }
+
+    fn blind(&self, table: Table, key: &[u8]) -> Result<[u8; 32], VaultError> {
+        let sealer = self.sealer(table).ok_or(VaultError::Locked)?;
+        Ok(sealer.blind(table, key))
+    }
+
+    const fn sealer(&self, table: Table) -> Option<&Sealer> {
+        match is_line(table) {
+            true => self.line.as_ref(),
+            false => self.person.as_ref(),
+        }
     }
 }
 
+/// Whether a row is one of the line and not of the person.
+const fn is_line(table: Table) -> bool {
+    matches!(table, Table::Line | Table::Documents)
+}
+
+/// A stored row: where its key stands, and itself.
+fn parts(stored: &[u8]) -> Result<(Place, &[u8]), VaultError> {
+    let (place, sealed) = stored
+        .split_at_checked(PLACE_BYTES)
+        .ok_or(VaultError::Tampered)?;
+    Ok((Place(Reader::new(place).u32()?), sealed))
+}
+
+#[cfg(test)]
+mod kills;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -69,8 +69,12 @@ impl Home {
     }
 
     pub fn daemon(&self) -> Daemon {
+        self.daemon_by("right")
+    }
+
+    pub fn daemon_by(&self, passphrase: &str) -> Daemon {
         let args = ["daemon", "--debug-build", "--log", "info"];
-        let mut command = self.command("right", &args);
+        let mut command = self.command(passphrase, &args);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let ready = lines.any(|line| line.unwrap().contains("ready"));

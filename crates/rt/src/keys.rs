@@ -145,7 +145,10 @@ pub(crate) fn open(path: &Path) -> Result<File, RtError> {
 }
 
 /// Makes what was renamed, created or removed in the folder of `path` durable.
-pub(crate) fn sync_parent(path: &Path) -> Result<(), RtError> {
+///
+/// # Errors
+/// If the file system refuses.
+pub fn sync_parent(path: &Path) -> Result<(), RtError> {
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         Some(_) | None => Path::new("."),

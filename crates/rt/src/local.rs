@@ -45,7 +45,7 @@ pub fn peer(stream: &UnixStream) -> io::Result<Peer> {
 /// A process that is watched for its end. It names the process, not its number: what takes the
 /// number later is another one.
 #[derive(Debug)]
-pub struct Watched(OwnedFd);
+pub struct Watched(pub(crate) OwnedFd);
 
 impl Watched {
     /// Watches the process at the other end. Ask it something afterwards and read its answer: then

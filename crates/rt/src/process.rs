@@ -1,12 +1,14 @@
 //! What every process of Whist does to itself before it reads a secret.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::Mode;
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal};
 
 use crate::RtError;
+use crate::local::Watched;
 
 /// Files of this process are its owner's alone (umask 077), it leaves no core dump and cannot be
 /// attached to by its own user's other processes, and a panic of any thread ends it with exit
@@ -62,6 +64,59 @@ pub fn name() -> String {
                 .map(|name| name.to_string_lossy().into_owned())
         })
         .unwrap_or_else(|| "whist".to_owned())
+}
+
+/// Ends the process that holds the lock on the file at `path` by SIGKILL, which a process that
+/// hangs or was stopped does not outlive either. It may still be ending when this returns: it is
+/// given back to be watched. `None` if none was found or the kernel refuses.
+pub fn kill_holder(path: &Path) -> Option<Watched> {
+    let pid = holder(path)?;
+    let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // The number may have passed to another process before it was opened.
+    if holder(path) != Some(pid) {
+        return None;
+    }
+    rustix::process::pidfd_send_signal(&process, Signal::KILL).ok()?;
+    Some(Watched(process))
+}
+
+/// The process of our own user that holds the lock on a file, from the kernel's list of locks.
+fn holder(path: &Path) -> Option<Pid> {
+    let file = std::fs::metadata(path).ok()?;
+    let device = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let mut pids = locks.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, "FLOCK", _, "WRITE", pid, place, ..] = fields.as_slice() else {
+            return None;
+        };
+        let mut place = place.split(':');
+        let major = u32::from_str_radix(place.next()?, 16).ok()?;
+        let minor = u32::from_str_radix(place.next()?, 16).ok()?;
+        let inode = place.next()?.parse::<u64>().ok()?;
+        let pid = Pid::from_raw(pid.parse().ok()?)?;
+        let found = inode == file.ino() && (device == (major, minor) || is_named_like_us(pid));
+        (found && is_own(pid)).then_some(pid)
+    });
+    pids.next()
+}
+
+fn status_field(pid: Pid, name: &str) -> Option<String> {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next().map(str::to_owned)
+}
+
+fn is_own(pid: Pid) -> bool {
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    status_field(pid, "Uid:") == Some(uid)
+}
+
+/// Some file systems show one device to `stat` and another in the list of locks.
+fn is_named_like_us(pid: Pid) -> bool {
+    let ours = status_field(rustix::process::getpid(), "Name:");
+    ours.is_some() && status_field(pid, "Name:") == ours
 }
 
 /// The guard against builds with debug assertions: some dependencies have assertions that a peer

@@ -4,12 +4,12 @@ use rand_core::SeedableRng as _;
 use whist::call::Call;
 use whist::rows::Batch;
 use whist::rpc::RpcError;
-use whist::vault::{Cost, Vault};
+use whist::vault::{Cost, Credential, Vault};
 use whist::{Answer, Client, Command, Effect, Event, Stats, Ticket, first_rows};
 use whist_rt::sync::mpsc;
 use whist_rt::task::JoinHandle;
 use whist_rt::{
-    Clock, Driver, DriverOptions, Exit, Failure, Handle, RtError, Shutdown, commands, task,
+    Clock, Driver, DriverOptions, Exit, Failure, Handle, RtError, Shutdown, commands, keys, task,
 };
 use whist_timing::Rng;
 use whist_types::Instant;
@@ -39,8 +39,10 @@ impl Person {
         let rows = first_rows(&stage.network, profile, now.wall, &mut rng()?);
         let client = Client::new(now, &whist_rt::seed()?, &rows)
             .map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
-        let path = stage.folder.path().join(format!("{name}.redb"));
-        let mut vault = Vault::create(&path, b"the demo's passphrase", Cost::LEAST, rng()?)?;
+        let home = stage.folder.path().join(name);
+        keys::create_folder(&home)?;
+        let by = Credential::from(b"the demo's passphrase".as_slice());
+        let mut vault = Vault::create(&home, &by, Cost::LEAST, rng()?)?;
         let mut batch = Batch::new();
         for (table, key, value) in rows.all() {
             batch.put(table, key.to_vec(), value.to_vec());
