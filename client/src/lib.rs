@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod emission;
 pub mod fuzzing;
 pub mod ids;
+pub mod latency;
 pub mod leave;
 pub mod limits;
 pub mod mailbox;

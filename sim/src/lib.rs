@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod demo;
+pub mod latency;
 pub mod network;
 pub mod testnet;
 pub mod world;
