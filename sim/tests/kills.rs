@@ -24,8 +24,12 @@ use whist_types::{Epoch, Layer, NodeId, Wall};
 const MIX: &str = "mix-1";
 const REPLAYED: &str = "whist_mix_dropped_total{reason=\"replayed\"}";
 const REFUSED: &str = "whist_mix_dropped_total{reason=\"bad_mac\"}";
+/// Of a run that names no other number by `WHIST_KILLS`.
 const RANDOM_KILLS: usize = 20;
-const BOUNDARIES: usize = 2;
+/// One change of epochs for as many random kills; around each, two more.
+const KILLS_A_BOUNDARY: usize = 10;
+/// Loops of the mix that came back to it through the puppets, for each kill on average.
+const LOOPS_A_KILL: usize = 3;
 /// The load before each random kill, and the delays in it.
 const LOAD_GAP: Duration = Duration::from_millis(6);
 const DELAY_MEAN: Duration = Duration::from_millis(50);
@@ -38,7 +42,13 @@ const PARAMETERS: &str = "epoch_ms = 12000\nkey_window_ms = 3000";
 struct Sent {
     epoch: Epoch,
     mark: u64,
-    packet: Packet,
+}
+
+fn random_kills() -> usize {
+    let asked = std::env::var("WHIST_KILLS").ok();
+    asked.map_or(RANDOM_KILLS, |count| {
+        count.parse().expect("a number of kills")
+    })
 }
 
 /// One real mix among puppets that play all its neighbours.
@@ -125,11 +135,7 @@ impl Rig {
         let mark = self.sent.len() as u64;
         let rng = &mut self.rng;
         let packet = build(&route, &Destination::REQUEST, &marked(mark), rng).unwrap();
-        self.sent.push(Sent {
-            epoch,
-            mark,
-            packet: packet.clone(),
-        });
+        self.sent.push(Sent { epoch, mark });
         packet
     }
 
@@ -160,22 +166,33 @@ impl Rig {
         self.stage.until("links that come back", all).await.unwrap();
     }
 
-    /// Sends again, byte for byte, everything that was ever sent under `epochs`.
+    /// Hands in again, byte for byte, everything that the puppets ever handed to the mix and that
+    /// a key of these epochs may open: what the test made, and the mix's own loops on their way
+    /// back. Only who stands before it now gets a link, so these hand in what others had, too.
     async fn replay(&self, epochs: &[Epoch]) -> usize {
+        let schedule = *self.net.schedule();
+        let ranges = epochs
+            .iter()
+            .map(|e| schedule.key_from(*e)..schedule.key_until(*e));
+        let ranges: Vec<_> = ranges.collect();
+        let old: Vec<_> = {
+            let seen = self.stage.seen();
+            let taped = seen.tape.iter();
+            let taped = taped.filter(|taped| ranges.iter().any(|range| range.contains(&taped.at)));
+            taped.map(|taped| taped.packet.clone()).collect()
+        };
         let (before, _) = self.neighbours();
-        let old: Vec<_> = self
-            .sent
-            .iter()
-            .filter(|s| epochs.contains(&s.epoch))
-            .collect();
-        for (from, share) in before
-            .iter()
-            .zip(old.chunks(old.len().div_ceil(before.len()).max(1)))
-        {
-            let packets = share.iter().map(|sent| sent.packet.clone()).collect();
-            self.puppets[*from].send(packets).await.unwrap();
+        let share = old.len().div_ceil(before.len()).max(1);
+        for (from, packets) in before.iter().zip(old.chunks(share)) {
+            self.puppets[*from].replay(packets.to_vec()).await.unwrap();
         }
         old.len()
+    }
+
+    /// Nothing left the mix twice: no packet of the test's and no loop of its own.
+    fn nothing_left_twice(&self) {
+        let seen = self.stage.seen();
+        assert_eq!((seen.doubled(), seen.twice), (0, 0));
     }
 
     /// Fresh packets pass from every neighbour; each leaves after everything that came before it.
@@ -224,7 +241,7 @@ impl Rig {
             accepted && forwarded.contains_key(&sent.mark)
         });
         let known = known.count() as f64;
-        assert_eq!(self.stage.seen().doubled(), 0);
+        self.nothing_left_twice();
         self.net.reaches(MIX, REPLAYED, known).await.unwrap();
     }
 
@@ -267,13 +284,15 @@ async fn until_wall(at: Wall) {
 fn a_mix_killed_at_any_moment_forwards_nothing_twice() {
     let test = async {
         let mut rig = Rig::start(20).await;
+        let kills = random_kills();
+        let wanted = kills.div_ceil(KILLS_A_BOUNDARY);
         let (mut random, mut boundaries) = (0, 0);
-        while random < RANDOM_KILLS || boundaries < BOUNDARIES {
+        while random < kills || boundaries < wanted {
             let next = rig.net.schedule().key_from(rig.epoch().next());
-            if boundaries < BOUNDARIES && next.since(wall()) < Duration::from_secs(2) {
+            if boundaries < wanted && next.since(wall()) < Duration::from_secs(2) {
                 rig.boundary().await;
                 boundaries += 1;
-            } else if random < RANDOM_KILLS {
+            } else if random < kills {
                 let count = 5 + rig.rng.next_u64() % 60;
                 rig.load(count).await;
                 rig.kill().await;
@@ -284,7 +303,15 @@ fn a_mix_killed_at_any_moment_forwards_nothing_twice() {
             }
         }
         let (sent, arrived) = (rig.sent.len(), rig.stage.seen().arrivals.len());
-        assert!(sent > 500, "{sent} packets: too few to show anything");
+        assert!(
+            sent > 25 * kills,
+            "{sent} packets: too few to show anything"
+        );
+        let loops = rig.stage.seen().tape.len() - sent;
+        assert!(
+            loops > LOOPS_A_KILL * kills,
+            "{loops} loops: too few to show anything"
+        );
         assert!(arrived * 2 > sent, "{arrived} of {sent} arrived: too few");
 
         forgets_with_its_memory(&mut rig).await;
@@ -320,6 +347,7 @@ async fn forgets_with_its_memory(rig: &mut Rig) {
             "{mark} of {recorded} under a lost key"
         );
     }
+    rig.nothing_left_twice();
     rig.net.reaches(MIX, REFUSED, 100.0).await.unwrap();
 }
 

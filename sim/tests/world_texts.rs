@@ -13,7 +13,7 @@ mod people;
 
 use std::time::Duration;
 
-use people::{cast, introduce, send};
+use people::{cast, introduce, introduce_to, send, status, texts, until};
 use whist_sim::network::Who;
 
 #[test]
@@ -99,5 +99,50 @@ fn in_an_honest_network_nobody_asks_for_a_consensus_that_they_were_told_of() {
         let stats = cast.provider(index).unwrap().role.stats();
         assert!(stats.answered > 0, "provider {index}: {stats:?}");
         assert_eq!(stats.documents, 0, "provider {index}");
+    }
+}
+
+/// A flood by one contact waits in the mailbox of somebody who was off line. Addresses are served in
+/// turn: every second poll at the latest is another contact's. A few replies overtake each other.
+#[test]
+fn a_flood_by_one_contact_delays_anothers_texts_by_at_most_one_poll_in_two() {
+    const FLOOD: usize = 60;
+    const TEXTS: usize = 8;
+    let mut cast = cast(28);
+    introduce(&mut cast);
+    cast.start(Who::Client(2));
+    introduce_to(&mut cast, 2, "carol");
+    let stored = |cast: &mut whist_sim::world::Cast, index: u8, count: usize| {
+        until(cast, Duration::from_secs(600), |cast| {
+            status(cast, index).outbox == 0 && count > 0
+        })
+    };
+    // Both have greeted her; then she leaves.
+    let met = |cast: &mut whist_sim::world::Cast| status(cast, 0).contacts == 2;
+    assert!(until(&mut cast, Duration::from_secs(120), met));
+    assert!(stored(&mut cast, 1, 1) && stored(&mut cast, 2, 1));
+    cast.kill(Who::Client(0));
+    for i in 0..FLOOD {
+        send(&mut cast, 2, &format!("c{i}"));
+    }
+    assert!(stored(&mut cast, 2, FLOOD), "a flood that is stored");
+    for i in 0..TEXTS {
+        send(&mut cast, 1, &format!("b{i}"));
+    }
+    assert!(stored(&mut cast, 1, TEXTS));
+    cast.start(Who::Client(0));
+    let all = |cast: &mut whist_sim::world::Cast| texts(cast, 0).len() == FLOOD + TEXTS;
+    let came = until(&mut cast, Duration::from_secs(600), all);
+    let order = texts(&mut cast, 0);
+    assert!(came, "{order:?}");
+    let places = order
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| text.starts_with('b'));
+    for (number, (place, text)) in places.enumerate() {
+        assert!(
+            place <= 2 * number + 6,
+            "{text} came as number {place}: {order:?}"
+        );
     }
 }

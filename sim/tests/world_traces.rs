@@ -18,7 +18,7 @@ use std::time::Duration;
 use people::{cast_watched, introduce, providers, send, texts};
 use whist::control::Misbehaviour;
 use whist_sim::network::Who;
-use whist_sim::world::{Conduct, Direction};
+use whist_sim::world::{Cast, Conduct, Direction, LinkLaw};
 
 /// In this world both clients have one entry provider, and their mailboxes are elsewhere. No client
 /// uses its entry as exit, so what leaves the entry is what clients send through it, its slots
@@ -39,6 +39,8 @@ struct Scene {
     afterwards: Duration,
     control: Option<Misbehaviour>,
     mailbox: Conduct,
+    /// Whether the entry provider loses, quietly, all that goes to two mixes of its next layer.
+    drops: bool,
 }
 
 const IDLE: Scene = Scene {
@@ -47,6 +49,7 @@ const IDLE: Scene = Scene {
     afterwards: AFTERWARDS,
     control: None,
     mailbox: Conduct::Honest,
+    drops: false,
 };
 const BUSY: Scene = Scene {
     texts: true,
@@ -73,6 +76,9 @@ fn observe(scene: Scene) -> Seen {
     assert!(mailbox != entry && other != entry);
     let mailbox = cast.id(mailbox).unwrap();
     cast.world.meddle(mailbox, scene.mailbox);
+    if scene.drops {
+        drop_to_chosen_mixes(&mut cast, entry);
+    }
     for index in [0, 1] {
         if let Some(control) = scene.control {
             let client = &mut cast.client(index).unwrap().role;
@@ -105,6 +111,26 @@ fn observe(scene: Scene) -> Seen {
         entry: of(entry, Some(Direction::Out)),
         read,
         got,
+    }
+}
+
+/// Two of the three mixes that follow a provider get nothing from it any more.
+fn drop_to_chosen_mixes(cast: &mut Cast, entry: Who) {
+    let lost = LinkLaw {
+        loss_ppm: 1_000_000,
+        packets_only: true,
+        ..LinkLaw::after(Duration::from_millis(1))
+    };
+    let first = |cast: &mut Cast, i: u8| {
+        let layer = cast.mix(i).unwrap().role.stats().layer;
+        layer.is_some_and(|layer| layer.index() == 0)
+    };
+    let mixes: Vec<u8> = (0..9).filter(|i| first(cast, *i)).collect();
+    assert_eq!(mixes.len(), 3);
+    let entry = cast.id(entry).unwrap();
+    for mix in &mixes[..2] {
+        let mix = cast.id(Who::Mix(*mix)).unwrap();
+        cast.world.set_law(entry, mix, lost.clone());
     }
 }
 
@@ -165,6 +191,24 @@ fn a_mailbox_provider_that_withholds_delays_or_hoards_replies_changes_nothing_on
         assert_one_file("bob's wire", &idle().wires[1], &busy.wires[1]);
         assert_one_file("the entry's links", &idle().entry, &busy.entry);
     }
+}
+
+#[test]
+fn an_entry_provider_that_drops_what_goes_to_chosen_mixes_does_not_move_a_single_route() {
+    let busy = observe(Scene {
+        drops: true,
+        ..BUSY
+    });
+    assert!(
+        busy.got[0] < idle().got[0] / 2,
+        "{:?} of {:?} came back: too many",
+        busy.got,
+        idle().got
+    );
+    // Which mix comes first on each route is in the names of the links.
+    assert_one_file("the entry's links", &idle().entry, &busy.entry);
+    assert_one_file("alice's wire", &idle().wires[0], &busy.wires[0]);
+    assert_one_file("bob's wire", &idle().wires[1], &busy.wires[1]);
 }
 
 /// A client that breaks the rule is found out in each of the files above, whatever the mailbox's

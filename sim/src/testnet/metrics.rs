@@ -40,6 +40,14 @@ impl Metrics {
 
 /// What the port shows now; `None` if nobody answers.
 pub async fn read(address: SocketAddr) -> Option<Metrics> {
+    let text = text(address).await?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.0 200")
+        .then(|| Metrics::parse(body))
+}
+
+/// The same as it came, with its head.
+pub async fn text(address: SocketAddr) -> Option<String> {
     let asking = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         stream
@@ -48,10 +56,7 @@ pub async fn read(address: SocketAddr) -> Option<Metrics> {
             .ok()?;
         let mut text = Vec::new();
         stream.read_to_end(&mut text).await.ok()?;
-        let text = String::from_utf8(text).ok()?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        head.starts_with("HTTP/1.0 200")
-            .then(|| Metrics::parse(body))
+        String::from_utf8(text).ok()
     };
     time::timeout(DEADLINE, asking).await.ok().flatten()
 }

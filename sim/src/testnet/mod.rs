@@ -6,6 +6,7 @@
 //! Nothing here sleeps blindly: everything waits for an event, with a limit.
 
 mod build;
+pub mod canary;
 mod folder;
 mod metrics;
 mod network;
@@ -20,7 +21,7 @@ mod wait;
 
 pub use build::programs;
 pub use folder::Folder;
-pub use metrics::{Metrics, read as read_metrics};
+pub use metrics::{Metrics, read as read_metrics, text as metrics_text};
 pub use network::Testnet;
 pub use person::Person;
 pub use plan::{Guest, Kind, Plan};

@@ -122,8 +122,9 @@ impl Testnet {
         let (state_dir, tag_dir) = (self.folder.join(&name), self.memory.join(&name));
         let mut text = format!(
             "state_dir = {state_dir:?}\nlisten = \"{listen}\"\nadvertise = \"{advertise}\"\n\
-             network = {:?}\nmetrics = \"{metrics}\"\n",
-            self.network()
+             network = {:?}\nmetrics = \"{metrics}\"\nlog = {:?}\n",
+            self.network(),
+            plan.log
         );
         text.push_str(&match kind {
             Kind::Authority => format!(

@@ -1,11 +1,13 @@
 //! A person with `whist`: a daemon as a process, and commands as further ones.
 
 use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
+use whist_rt::task::{self, JoinSet};
 
 use super::program::run;
-use super::{Ended, Fault, Program, Testnet};
+use super::{Ended, Fault, LIMIT, Program, Testnet, within};
 
 /// Seconds that a command may wait for what it asks.
 const WAIT: &str = "80";
@@ -142,6 +144,41 @@ impl Person {
                 .map_err(|error| Fault::new(format!("{arguments:?}: {error}: {line}")))
         };
         ended.stdout.lines().map(line).collect()
+    }
+
+    /// Runs as many processes of one command at once; all must succeed.
+    ///
+    /// # Errors
+    /// If one fails, with its words.
+    pub async fn ask_at_once(&self, count: usize, arguments: &[&str]) -> Result<(), Fault> {
+        let mut running = self.keep_asking(count, arguments);
+        let what = format!("{count} times {arguments:?}");
+        while let Some(ended) = within(LIMIT, &what, running.join_next()).await? {
+            let output = ended.map_err(|error| Fault::new(error.to_string()))??;
+            if !output.status.success() {
+                let words = String::from_utf8_lossy(&output.stderr);
+                return Err(self.daemon.fault(&format!("{arguments:?}: {words}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same without waiting; what still runs ends with the set.
+    pub fn keep_asking(
+        &self,
+        count: usize,
+        arguments: &[&str],
+    ) -> JoinSet<std::io::Result<Output>> {
+        let mut running = JoinSet::new();
+        for _ in 0..count {
+            let mut command = task::Command::new(&self.binary);
+            command.arg("--home").arg(&self.home);
+            command.arg("--passphrase-file").arg(&self.passphrase);
+            command.args(arguments).stdin(Stdio::null());
+            command.kill_on_drop(true);
+            running.spawn(async move { command.output().await });
+        }
+        running
     }
 
     /// An invitation for somebody who will be called `name`.

@@ -47,6 +47,8 @@ pub struct Plan {
     pub packets_per_s: u32,
     /// Tags of one key: at least the line above for an epoch and two windows.
     pub table_tags: u64,
+    /// What the nodes log.
+    pub log: String,
 }
 
 impl Default for Plan {
@@ -59,6 +61,7 @@ impl Default for Plan {
             parameters: String::new(),
             packets_per_s: 1_000,
             table_tags: 16_384,
+            log: "info".to_owned(),
         }
     }
 }

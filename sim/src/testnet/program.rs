@@ -59,6 +59,7 @@ pub struct Program {
     name: String,
     binary: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     log: Arc<Log>,
     running: Option<(Child, JoinHandle<()>)>,
     /// Lines that processes before this one had written.
@@ -72,9 +73,24 @@ impl Program {
             name: name.to_owned(),
             binary,
             arguments: arguments.iter().map(|&a| a.to_owned()).collect(),
+            environment: Vec::new(),
             log: Arc::default(),
             running: None,
             begun: 0,
+        }
+    }
+
+    /// Sets a variable of its environment, from the next start on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Sets the value after an option that it is started with, from the next start on.
+    pub fn set_option(&mut self, option: &str, value: &str) {
+        let place = self.arguments.iter().position(|given| given == option);
+        let value_place = place.and_then(|place| place.checked_add(1));
+        if let Some(given) = value_place.and_then(|place| self.arguments.get_mut(place)) {
+            value.clone_into(given);
         }
     }
 
@@ -89,6 +105,7 @@ impl Program {
         self.begun = self.log.lines().len();
         let mut child = Command::new(&self.binary)
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -165,6 +182,11 @@ impl Program {
             .get(self.begun..)
             .unwrap_or_default()
             .to_vec()
+    }
+
+    /// Everything that it ever wrote, earlier processes included.
+    pub fn all_lines(&self) -> Vec<String> {
+        self.log.lines().clone()
     }
 
     /// Waits for a line, written since the last start, that contains `text`.

@@ -1,7 +1,7 @@
 //! A user-space proxy before each listener: it records (time, link, direction, TLS record length),
 //! delays and cuts. It sees what somebody on the wire sees, and no more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,7 +44,11 @@ pub struct Flow {
 pub struct Recorder {
     clock: Clock,
     flows: Arc<Mutex<Vec<Flow>>>,
+    /// All bytes by flow and way, once they are asked for.
+    kept: Arc<Mutex<Option<Kept>>>,
 }
+
+type Kept = BTreeMap<(usize, Way), Vec<u8>>;
 
 impl Recorder {
     /// An empty one.
@@ -52,6 +56,29 @@ impl Recorder {
         Self {
             clock,
             flows: Arc::default(),
+            kept: Arc::default(),
+        }
+    }
+
+    /// Keeps every byte that passes from now on.
+    pub fn keep_bytes(&self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get_or_insert_default();
+    }
+
+    /// Every byte that was kept, one flow and way after the other.
+    pub fn bytes(&self) -> Vec<Vec<u8>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.iter().flat_map(BTreeMap::values);
+        kept.cloned().collect()
+    }
+
+    fn keep(&self, flow: usize, way: Way, bytes: &[u8]) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = &mut *kept {
+            kept.entry((flow, way))
+                .or_default()
+                .extend_from_slice(bytes);
         }
     }
 
@@ -61,6 +88,12 @@ impl Recorder {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// One of them, by its place among all.
+    pub fn flow(&self, place: usize) -> Flow {
+        let flows = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
+        flows.get(place).cloned().unwrap_or_default()
     }
 
     /// The set of lengths of all records that carry frames, on all links.
@@ -102,6 +135,7 @@ impl Recorder {
 struct Control {
     cut: AtomicBool,
     delay_us: AtomicU64,
+    dials: AtomicU64,
     changed: Notify,
 }
 
@@ -148,6 +182,11 @@ impl Proxy {
         self.address
     }
 
+    /// How often somebody has dialled it, whether its upstream was there or not.
+    pub fn dials(&self) -> u64 {
+        self.control.dials.load(Ordering::SeqCst)
+    }
+
     /// Breaks all connections and refuses new ones, until it is mended.
     pub fn cut(&self, cut: bool) {
         self.control.cut.store(cut, Ordering::SeqCst);
@@ -176,6 +215,7 @@ async fn accept(
     control: Arc<Control>,
 ) {
     while let Ok((near, _)) = listener.accept().await {
+        control.dials.fetch_add(1, Ordering::SeqCst);
         if control.cut.load(Ordering::SeqCst) {
             continue;
         }
@@ -223,6 +263,7 @@ async fn pump(
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
             let bytes = buffer.get(..count).unwrap_or_default();
             recorder.note(flow, way, records.push(bytes));
+            recorder.keep(flow, way, bytes);
             let delay = Duration::from_micros(control.delay_us.load(Ordering::SeqCst));
             let now = time::Instant::now();
             let due = now.checked_add(delay).unwrap_or(now);

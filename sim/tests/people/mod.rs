@@ -75,6 +75,28 @@ pub fn introduce_within(cast: &mut Cast, limit: Duration) -> String {
     invitation
 }
 
+/// Client 0 (alice) invites another client under this name.
+pub fn introduce_to(cast: &mut Cast, index: u8, name: &str) {
+    let invite = Call::Invite {
+        name: name.into(),
+        wait_s: SETTLING.as_secs(),
+    };
+    let invitation = match cast.ask_and_wait(0, invite, SETTLING) {
+        Some(Answer::Invitation { invitation }) => invitation,
+        other => panic!("no invitation: {other:?}"),
+    };
+    let add = Call::Add {
+        name: "alice".into(),
+        invitation,
+        now: false,
+        wait_s: SETTLING.as_secs(),
+    };
+    match cast.ask_and_wait(index, add, SETTLING) {
+        Some(Answer::Adding { added: true, .. }) => {}
+        other => panic!("not added: {other:?}"),
+    }
+}
+
 /// Queues a text from client `from` to the other one.
 pub fn send(cast: &mut Cast, from: u8, text: &str) {
     let contact = if from == 0 { "bob" } else { "alice" };

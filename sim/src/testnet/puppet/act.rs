@@ -11,11 +11,12 @@ use whist_netdoc::{
     Accepted, Descriptor, Follower, IdentitySecret, KEY_EPOCHS, Kind, LinkSecret, LoopReport,
     NodeRole, TrustedAuthorities,
 };
-use whist_packet::{Packet, SphinxSecret, Unwrapped, unwrap};
+use whist_packet::{Packet, SphinxSecret};
 use whist_timing::Rng;
 use whist_types::{Epoch, Family, Instant, Layer, NodeId, Now, Secret};
 
-use super::stage::{Note, mark_of};
+use super::relay::{Found, open};
+use super::stage::Note;
 
 /// A part of a bundle: networks in tests are small.
 const BUNDLE_PARTS_MAX: u16 = 256;
@@ -38,8 +39,21 @@ pub(super) struct Keys {
     pub(super) sphinx: Secret<32>,
 }
 
-/// Packets for the program under test.
-pub(super) struct Command(pub(super) Vec<Packet>);
+/// What a puppet is told to do.
+pub(super) enum Command {
+    /// To hand these to the program under test.
+    Send(Vec<Packet>),
+    /// To hand in again what the tape holds already.
+    Again(Vec<Packet>),
+    /// To open a packet that another puppet passed on.
+    Open(Packet),
+}
+
+/// A packet for the program under test, and whether the tape is to take it down.
+struct Waiting {
+    packet: Packet,
+    recorded: bool,
+}
 
 /// The role.
 pub(super) struct Act {
@@ -56,7 +70,7 @@ pub(super) struct Act {
     described: Option<(Epoch, Vec<u8>)>,
     ask_at: Instant,
     neighbour: Dialer<NodeId>,
-    outbox: VecDeque<Frame>,
+    outbox: VecDeque<Waiting>,
     burst_at: Instant,
     outputs: VecDeque<Output<Note>>,
 }
@@ -150,8 +164,9 @@ impl Act {
     fn frame(&mut self, now: Now, link: LinkId, frame: Frame) {
         match frame {
             Frame::Packet(bytes) => {
-                let mark = self.open(now, &Packet::from_bytes(bytes));
-                self.note(Note::Arrived(mark));
+                let packet = Packet::from_bytes(bytes);
+                self.note(Note::Came(packet.clone()));
+                self.packet(now, &packet);
             }
             Frame::DocChunk(part) => {
                 let assembler = self.incoming.get_mut(&link);
@@ -163,19 +178,32 @@ impl Act {
         }
     }
 
-    /// The mark of a packet that ends here under a key that is accepted now.
-    fn open(&self, now: Now, packet: &Packet) -> Option<u64> {
+    /// Opens a packet under the keys that are accepted now, and passes on what is for others.
+    fn packet(&mut self, now: Now, packet: &Packet) {
         let (likelier, other) = self.follower.trusted().schedule().accepted(now.wall);
-        [Some(likelier), other]
-            .into_iter()
-            .flatten()
-            .find_map(|epoch| {
-                let opened = unwrap(packet.clone(), &self.sphinx(epoch), Duration::MAX).ok()?;
-                match opened.content {
-                    Unwrapped::Final { payload, .. } => mark_of(&*payload.request().ok()?),
-                    Unwrapped::Forward { .. } => None,
+        for epoch in [Some(likelier), other].into_iter().flatten() {
+            let (secret, held) = (self.sphinx(epoch), self.follower.hash());
+            match open(packet, &secret, &held, &mut self.rng) {
+                Found::Nothing => {}
+                Found::Mark(mark) => return self.note(Note::Arrived(Some(mark))),
+                Found::Pass(next, packet) => {
+                    self.note(Note::Arrived(None));
+                    if next == self.target {
+                        self.take(vec![packet], true);
+                    } else {
+                        self.note(Note::Passed(next, packet));
+                    }
+                    return;
                 }
-            })
+            }
+        }
+        self.note(Note::Arrived(None));
+    }
+
+    fn take(&mut self, packets: Vec<Packet>, recorded: bool) {
+        let waiting = packets.into_iter();
+        self.outbox
+            .extend(waiting.map(|packet| Waiting { packet, recorded }));
     }
 
     fn offer(&mut self, now: Now, bundle: &[u8]) {
@@ -289,9 +317,13 @@ impl Act {
             return;
         }
         for _ in 0..BURST {
-            let Some(frame) = self.outbox.pop_front() else {
+            let Some(Waiting { packet, recorded }) = self.outbox.pop_front() else {
                 return;
             };
+            if recorded {
+                self.note(Note::Handed(now.wall, packet.clone()));
+            }
+            let frame = Frame::Packet(packet.into_bytes());
             let _ = self.neighbour.send(&self.target, frame);
         }
         self.burst_at = now.instant.after(BURST_GAP);
@@ -319,14 +351,17 @@ impl Role for Act {
             Input::Down { link } => self.down(now, link),
             Input::Frame { link, frame } => self.frame(now, link, frame),
             Input::Full { frame, .. } => {
-                self.outbox.push_front(frame);
+                if let Frame::Packet(bytes) = frame {
+                    let packet = Packet::from_bytes(bytes);
+                    let recorded = false; // it was when it was handed over first
+                    self.outbox.push_front(Waiting { packet, recorded });
+                }
                 self.burst_at = now.instant.after(BURST_GAP);
             }
             Input::Timeout => {}
-            Input::Command(Command(packets)) => {
-                let frames = packets.into_iter().map(|p| Frame::Packet(p.into_bytes()));
-                self.outbox.extend(frames);
-            }
+            Input::Command(Command::Send(packets)) => self.take(packets, true),
+            Input::Command(Command::Again(packets)) => self.take(packets, false),
+            Input::Command(Command::Open(packet)) => self.packet(now, &packet),
         }
         self.flush(now);
         self.collect(now.instant);

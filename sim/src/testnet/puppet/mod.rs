@@ -1,8 +1,11 @@
 //! Nodes that a test plays itself, with keys that it made and that the authorities admitted. They
 //! speak the real protocol to the programs: they upload descriptors, follow the consensus, hold
-//! links, and hand in exactly the packets that the test gives them, as often as it wants.
+//! links, pass on what is for others, answer requests, and hand in exactly the packets that the test
+//! gives them, as often as it wants. Whatever they hand to the program under test is on the stage's
+//! tape.
 
 mod act;
+mod relay;
 mod stage;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,7 +21,7 @@ use super::{Fault, Guest, Testnet};
 use act::{Act, Command, Keys};
 use stage::Note;
 
-pub use stage::{Seen, Stage, marked};
+pub use stage::{Seen, Stage, Taped, marked};
 
 /// A node that the test will play: it has keys and an address, and no network yet.
 pub struct Puppet {
@@ -89,6 +92,7 @@ impl Puppet {
         );
         let (handle, commands): (Handle<Command>, Commands<Command>) = whist_rt::commands();
         let (stop, stage) = (Shutdown::new(), stage.clone());
+        stage.enter(id, handle.clone());
         let effects = move |_: Now, note: Note| stage.note(id, note);
         let task = task::spawn(Driver::run(act, options, effects, commands, stop.clone()));
         Playing {
@@ -119,7 +123,19 @@ impl Playing {
     /// # Errors
     /// If the puppet has ended.
     pub async fn send(&self, packets: Vec<Packet>) -> Result<(), Fault> {
-        let sent = self.handle.send(Command(packets)).await;
+        self.tell(Command::Send(packets)).await
+    }
+
+    /// The same with packets that were handed in before: the tape does not take them down again.
+    ///
+    /// # Errors
+    /// If the puppet has ended.
+    pub async fn replay(&self, packets: Vec<Packet>) -> Result<(), Fault> {
+        self.tell(Command::Again(packets)).await
+    }
+
+    async fn tell(&self, command: Command) -> Result<(), Fault> {
+        let sent = self.handle.send(command).await;
         sent.map_err(|_| Fault::new("a puppet has ended"))
     }
 }

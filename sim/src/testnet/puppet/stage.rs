@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use whist_netdoc::Consensus;
-use whist_packet::PAYLOAD_BYTES;
+use whist_packet::{PAYLOAD_BYTES, Packet};
+use whist_rt::Handle;
 use whist_rt::sync::Notify;
-use whist_types::{Epoch, NodeId};
+use whist_types::{Epoch, NodeId, Wall};
 
+use super::act::Command;
 use crate::testnet::{Fault, LIMIT, within};
 
 /// Marks the payload of a test's packet; its number follows.
@@ -22,8 +24,24 @@ pub struct Seen {
     pub arrivals: BTreeMap<u64, u32>,
     /// Packets that arrived and bear no mark: loops of the programs.
     pub strangers: u64,
+    /// Packets that the program sent more than once, marked or not, byte for byte.
+    pub twice: u64,
+    came: BTreeSet<[u8; 32]>,
+    /// Everything that was handed to the program, but for replays.
+    pub tape: Vec<Taped>,
     /// Puppets whose link to the program under test is up.
     pub linked: BTreeSet<NodeId>,
+}
+
+/// A packet that reached the program under test.
+#[derive(Clone)]
+pub struct Taped {
+    /// Who handed it over.
+    pub from: NodeId,
+    /// When.
+    pub at: Wall,
+    /// Its bytes.
+    pub packet: Packet,
 }
 
 impl Seen {
@@ -43,6 +61,7 @@ impl Seen {
 #[derive(Clone, Default)]
 pub struct Stage {
     seen: Arc<Mutex<Seen>>,
+    cast: Arc<Mutex<BTreeMap<NodeId, Handle<Command>>>>,
     changed: Arc<Notify>,
 }
 
@@ -74,6 +93,20 @@ impl Stage {
         within(LIMIT, what, looking).await
     }
 
+    /// A puppet to whom others may pass packets.
+    pub(super) fn enter(&self, puppet: NodeId, handle: Handle<Command>) {
+        let mut cast = self.cast.lock().unwrap_or_else(PoisonError::into_inner);
+        cast.insert(puppet, handle);
+    }
+
+    fn pass(&self, next: NodeId, packet: Packet) {
+        let cast = self.cast.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = cast.get(&next) {
+            // A puppet with a full queue loses it, as a node would.
+            let _ = handle.try_send(Command::Open(packet));
+        }
+    }
+
     pub(super) fn note(&self, puppet: NodeId, note: Note) {
         let mut seen = self.seen();
         match note {
@@ -91,6 +124,17 @@ impl Stage {
                 *count = count.saturating_add(1);
             }
             Note::Arrived(None) => seen.strangers = seen.strangers.saturating_add(1),
+            Note::Came(packet) => {
+                let known = !seen
+                    .came
+                    .insert(*blake3::hash(packet.as_bytes()).as_bytes());
+                seen.twice = seen.twice.saturating_add(known.into());
+            }
+            Note::Handed(at, packet) => {
+                let from = puppet;
+                seen.tape.push(Taped { from, at, packet });
+            }
+            Note::Passed(next, packet) => self.pass(next, packet),
         }
         drop(seen);
         self.changed.notify_waiters();
@@ -102,6 +146,12 @@ pub(super) enum Note {
     Consensus(Arc<Consensus>),
     Linked(bool),
     Arrived(Option<u64>),
+    /// This packet came over a link, from the program under test.
+    Came(Packet),
+    /// This packet was handed to it.
+    Handed(Wall, Packet),
+    /// This packet is another puppet's.
+    Passed(NodeId, Packet),
 }
 
 /// The payload of the test's packet of this number.
