@@ -9,9 +9,10 @@ use whist_types::Instant;
 
 /// One in a demo.
 const MEAN: Duration = Duration::from_millis(100);
-const GAPS: usize = 250;
-/// Kolmogorov and Smirnov's bound for large samples at a significance of 0.001.
-const BOUND: f64 = 1.949;
+const GAPS: usize = 480;
+/// Kolmogorov and Smirnov's bound for large samples at a significance of 10^-6: at a thousandth,
+/// one run in a thousand would fail by chance.
+const BOUND: f64 = 2.694;
 const STOPPED: Duration = Duration::from_secs(3);
 /// One of the gaps is longer by chance with a probability of 10^-6.
 const LONGEST: Duration = Duration::from_secs(2);

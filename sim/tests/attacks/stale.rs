@@ -7,7 +7,7 @@ use std::time::Duration;
 use whist_link::{Frame, Hello};
 use whist_rt::{time, wall};
 use whist_sim::testnet::records::frame_lengths;
-use whist_sim::testnet::{Kind, Person, Plan, Testnet, until, within};
+use whist_sim::testnet::{Kind, LIMIT, Person, Plan, Testnet, until, within};
 use whist_types::{Epoch, SessionAddress};
 
 use super::rig::Rig;
@@ -166,13 +166,9 @@ fn a_mix_and_a_provider_with_an_expired_consensus_forward_nothing() {
             rig.reaches(&mix, "received_total", counts[1] + f64::from(PACKETS))
                 .await;
         };
-        within(
-            Duration::from_secs(20),
-            "packets that are looked at",
-            looked,
-        )
-        .await
-        .unwrap();
+        within(LIMIT, "packets that are looked at", looked)
+            .await
+            .unwrap();
         time::timeout(Duration::from_secs(1), link.is_closed())
             .await
             .ok();
