@@ -93,7 +93,7 @@ fn in_an_honest_network_nobody_asks_for_a_consensus_that_they_were_told_of() {
         send(&mut cast, epoch % 2, "what is in force");
         cast.world.run_for(length);
     }
-    let both = people::texts(&mut cast, 0).len() + people::texts(&mut cast, 1).len();
+    let both = texts(&mut cast, 0).len() + texts(&mut cast, 1).len();
     assert_eq!(both, usize::from(epochs), "items that name a consensus");
     for index in 0..cast.blueprint.providers {
         let stats = cast.provider(index).unwrap().role.stats();
