@@ -102,8 +102,8 @@ fn in_an_honest_network_nobody_asks_for_a_consensus_that_they_were_told_of() {
     }
 }
 
-/// A flood by one contact waits in the mailbox of somebody who was off line. Addresses are served in
-/// turn: every second poll at the latest is another contact's. A few replies overtake each other.
+/// A flood by one contact waits in the mailbox of somebody who was off line. Addresses are served
+/// in turn: every second poll at the latest is another contact's. A few replies overtake others.
 #[test]
 fn a_flood_by_one_contact_delays_anothers_texts_by_at_most_one_poll_in_two() {
     const FLOOD: usize = 60;

@@ -1,8 +1,8 @@
 //! Nodes that a test plays itself, with keys that it made and that the authorities admitted. They
 //! speak the real protocol to the programs: they upload descriptors, follow the consensus, hold
-//! links, pass on what is for others, answer requests, and hand in exactly the packets that the test
-//! gives them, as often as it wants. Whatever they hand to the program under test is on the stage's
-//! tape.
+//! links, pass on what is for others, answer requests, and hand in exactly the packets that the
+//! test gives them, as often as it wants. Whatever they hand to the program under test is on the
+//! stage's tape.
 
 mod act;
 mod relay;
