@@ -34,6 +34,12 @@ impl Account {
         IdentitySecret::from_seed(Secret::new(self.identity))
     }
 
+    /// Another identity; the one before is forgotten.
+    pub(crate) fn rotate(&mut self, rng: &mut impl CryptoRng) {
+        zeroize::Zeroize::zeroize(&mut self.identity);
+        self.identity = *IdentitySecret::generate(rng).seed().expose();
+    }
+
     pub(crate) const fn decoy_key(&self) -> &[u8; 32] {
         &self.decoys
     }

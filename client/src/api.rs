@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::call::{Answer, Call, MessageState};
-use crate::ids::MessageId;
+use crate::ids::{BannerId, MessageId};
 use crate::rows::Batch;
 use crate::rpc::RpcError;
 
@@ -76,6 +76,30 @@ pub enum Event {
         contact: String,
         /// The text.
         text: String,
+    },
+    /// A contact changed or deleted a text of its own.
+    Revised {
+        /// The contact's name.
+        contact: String,
+        /// The text's number.
+        message: MessageId,
+    },
+    /// A contact's key is another one; nothing is sent to it.
+    KeyChanged {
+        /// The contact's name.
+        contact: String,
+    },
+    /// There is a new banner in the status.
+    Banner {
+        /// Its number.
+        banner: BannerId,
+    },
+    /// A contact changed the timer of texts that disappear.
+    Timer {
+        /// The contact's name.
+        contact: String,
+        /// Seconds, or 0: they stay.
+        timer_s: u32,
     },
     /// A contact is there: texts can be sent to it.
     Added {

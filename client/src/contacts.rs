@@ -1,16 +1,17 @@
 //! Contacts, invitations of our own, and invitations of others that wait to be opened, as the
 //! vault keeps them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use whist_ratchet::{Invitation, InvitationKey, PersonKey, Session};
-use whist_types::{ItemHash, MailboxAddress, NodeId, Wall};
+use whist_types::{Instant, ItemHash, MailboxAddress, NodeId, Wall};
 
-use crate::conversation::{Incoming, Loss};
+use crate::conversation::{History, Incoming, Loss};
 use crate::ids::{ContactId, InvitationId, MessageId, PendingId};
 use crate::limits::{NAME_BYTES_MAX, TEXTS_AHEAD_MAX};
 use crate::rows::{Rows, Table};
+use crate::texts::Safety;
 
 /// A contact without its ratchet.
 #[derive(Clone, BorshSerialize, BorshDeserialize)]
@@ -22,52 +23,138 @@ pub(crate) struct ContactRow {
     pub(crate) address: MailboxAddress,
     /// Our address for the contact.
     pub(crate) own_address: MailboxAddress,
-    /// Number of the next text to it.
+    /// Number of the next word to it.
     pub(crate) next_out: u64,
-    /// Texts to it that can still come, oldest first, and those given up among them.
-    pub(crate) coming: Vec<Coming>,
-    /// Numbers of texts from it, ahead of the next, that it gave up.
+    /// Numbers of words from it, ahead of the next, that it gave up.
     pub(crate) lost_in: Vec<u64>,
-    /// Number of the next text from it.
+    /// Number of the next word from it.
     pub(crate) next_in: u64,
     /// The invitation was used twice.
     pub(crate) not_safe: bool,
     /// The invitation of ours by which it came, and the first item, to notice a second use.
     pub(crate) came_by: Option<([u8; 32], ItemHash)>,
+    /// What the person wants of this contact, and what was agreed.
+    pub(crate) terms: Terms,
+    /// What it is to be told of its texts.
+    pub(crate) owed: Owed,
+    /// The bundle of a changed key, which waits to be accepted.
+    pub(crate) waiting: Option<Vec<u8>>,
+    /// What the contact was sent to begin a new session with.
+    pub(crate) renewal: Option<Renewal>,
+    /// When nothing can come from the session before any more.
+    pub(crate) old_until_ms: u64,
 }
 
-/// A sent text, until it and all before it have come or are given up.
+/// Secrets of a bundle that a contact was sent.
 #[derive(Clone, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Renewal {
+    pub(crate) key: [u8; 32],
+    pub(crate) prekeys: Vec<u8>,
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.prekeys);
+    }
+}
+
+/// What happens when a contact's key changes.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    BorshSerialize,
+    BorshDeserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyChange {
+    /// Nothing is sent to it before the person has accepted it.
+    #[default]
+    Block,
+    /// It is accepted, and told.
+    Accept,
+}
+
+/// What the person wants of a contact, and what was agreed with it.
+#[derive(Clone, Default, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Terms {
+    /// The key that was compared.
+    pub(crate) verified: Option<[u8; 32]>,
+    /// Whether its items are dropped and nothing is sent.
+    pub(crate) blocked: bool,
+    /// What happens when its key changes.
+    pub(crate) key_change: KeyChange,
+    /// Which receipts it gets.
+    pub(crate) receipts: Receipts,
+    /// Seconds after which new texts disappear, or 0.
+    pub(crate) timer_s: u32,
+    /// Which change of the timer that was.
+    pub(crate) timer_change: u64,
+    /// Days for which its texts are kept, if not those of the history.
+    pub(crate) retention: Option<u16>,
+    /// What it says that it keeps.
+    pub(crate) peer_history: History,
+    /// What it was told that we keep.
+    pub(crate) told_history: History,
+}
+
+/// Which receipts a contact gets.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    BorshSerialize,
+    BorshDeserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Receipts {
+    /// None.
+    #[default]
+    Off,
+    /// That a text has come.
+    Delivered,
+    /// That, and that it was read.
+    Read,
+}
+
+/// What a contact is to be told of its texts, where receipts are on.
+#[derive(Clone, Default, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Owed {
+    /// Words up to this number came before receipts were on: nothing is said of them.
+    pub(crate) before: u64,
+    /// The last word and the last read text that were told.
+    pub(crate) told: (u64, u64),
+    /// All texts up to this number are read.
+    pub(crate) read: u64,
+    /// Numbers of the last words that never came.
+    pub(crate) missing: VecDeque<u64>,
+}
+
+/// A sent word, until it and all before it have come or are given up.
+#[derive(Clone)]
 pub(crate) struct Coming {
-    pub(crate) sequence: u64,
     pub(crate) message: MessageId,
     /// When the contact's provider forgets it, once it is stored there.
     pub(crate) until_ms: Option<u64>,
     pub(crate) lost: bool,
 }
 
-impl ContactRow {
-    /// What to tell the contact with the text of this number: what is given up before it.
-    pub(crate) fn loss(&mut self, now: Wall, sequence: u64) -> Loss {
-        for coming in &mut self.coming {
-            coming.lost |= coming.until_ms.is_some_and(|ms| ms <= now.as_millis());
-        }
-        // The contact keeps no more than so many ahead.
-        let span = TEXTS_AHEAD_MAX.saturating_sub(1);
-        let least = self.next_out.saturating_sub(span);
-        self.coming.retain(|c| c.sequence >= least);
-        let live = self.coming.iter().position(|c| !c.lost);
-        self.coming.drain(..live.unwrap_or(self.coming.len()));
-        let floor = self.coming.first().map_or(self.next_out, |c| c.sequence);
-        let lost = self.coming.iter().filter(|c| c.lost).map(|c| c.sequence);
-        Loss::before(sequence, floor, lost)
-    }
-
-    /// Whether the oldest text that is not stored yet is as far behind as the contact waits.
-    pub(crate) fn is_ahead(&self) -> bool {
-        let waits = |c: &&Coming| c.until_ms.is_none() && !c.lost;
-        let oldest = self.coming.iter().find(waits);
-        oldest.is_some_and(|c| self.next_out.saturating_sub(c.sequence) >= TEXTS_AHEAD_MAX)
+impl Coming {
+    const fn is_lost(&self, now: Wall) -> bool {
+        let over = matches!(self.until_ms, Some(ms) if ms <= now.as_millis());
+        self.lost || over
     }
 }
 
@@ -75,7 +162,13 @@ impl ContactRow {
 pub(crate) struct Contact {
     pub(crate) row: ContactRow,
     pub(crate) session: Session,
+    /// The session before, which still opens what is on its way.
+    pub(crate) old: Option<Session>,
     pub(crate) incoming: Incoming,
+    /// Words to it that can still come, and those given up among them, by number.
+    pub(crate) coming: BTreeMap<u64, Coming>,
+    /// When the next receipt is due.
+    pub(crate) receipt_due: Option<Instant>,
 }
 
 impl Contact {
@@ -84,12 +177,53 @@ impl Contact {
         Self {
             row,
             session,
+            old: None,
             incoming,
+            coming: BTreeMap::new(),
+            receipt_due: None,
         }
     }
 
     pub(crate) const fn peer(&self) -> PersonKey {
         self.session.peer()
+    }
+
+    /// How sure the person can be of its key.
+    pub(crate) fn safety(&self) -> Safety {
+        if self.row.not_safe || self.row.waiting.is_some() {
+            return Safety::Changed;
+        }
+        match self.row.terms.verified {
+            Some(key) if key == *self.peer().as_bytes() => Safety::Verified,
+            Some(_) => Safety::Changed,
+            None => Safety::Unverified,
+        }
+    }
+
+    /// What to tell the contact with the word of this number: what is given up before it.
+    pub(crate) fn loss(&mut self, now: Wall, sequence: u64) -> Loss {
+        // The contact keeps no more than so many ahead.
+        let span = TEXTS_AHEAD_MAX.saturating_sub(1);
+        let least = self.row.next_out.saturating_sub(span);
+        self.coming = self.coming.split_off(&least);
+        while let Some(first) = self.coming.first_entry() {
+            if !first.get().is_lost(now) {
+                break;
+            }
+            first.remove();
+        }
+        let floor = self.coming.first_key_value();
+        let floor = floor.map_or(self.row.next_out, |(&sequence, _)| sequence);
+        let reach = sequence.saturating_sub(Loss::SPAN)..sequence;
+        let lost = self.coming.range(reach).filter(|(_, c)| c.is_lost(now));
+        Loss::before(sequence, floor, lost.map(|(&number, _)| number))
+    }
+
+    /// Whether the oldest word that is not stored yet is as far behind as the contact waits.
+    pub(crate) fn is_ahead(&self) -> bool {
+        let waits = |c: &Coming| c.until_ms.is_none() && !c.lost;
+        let oldest = self.coming.iter().find(|(_, coming)| waits(coming));
+        oldest.is_some_and(|(&n, _)| self.row.next_out.saturating_sub(n) >= TEXTS_AHEAD_MAX)
     }
 }
 
@@ -140,15 +274,47 @@ impl PendingRow {
     }
 }
 
-/// A text that was sent.
+/// A word that was sent.
 #[derive(Clone, BorshSerialize, BorshDeserialize)]
 pub(crate) struct MessageRow {
     pub(crate) contact: ContactId,
+    /// Its number.
+    pub(crate) sequence: u64,
+    pub(crate) what: What,
     pub(crate) state: crate::call::MessageState,
     /// Pieces that did not leave yet.
     pub(crate) unsent: u16,
     /// Pieces without an answer.
     pub(crate) unanswered: u16,
+    /// When the contact's provider forgets it, once it is stored there.
+    pub(crate) until_ms: Option<u64>,
+    /// It is given up: the contact is told to wait no longer.
+    pub(crate) lost: bool,
+    pub(crate) sent_s: u64,
+}
+
+/// What a word is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) enum What {
+    /// It is a text.
+    Text,
+    /// Another version of a text.
+    Edit(MessageId),
+    /// A text goes.
+    Delete(MessageId),
+    /// What is agreed.
+    Settings,
+    /// It says nothing.
+    Nothing,
+    /// It asks for a new session.
+    Renewal,
+}
+
+/// The key of the row that holds a contact's session before.
+pub(crate) fn old_session_key(id: ContactId) -> Vec<u8> {
+    let mut key = id.key();
+    key.push(1);
+    key
 }
 
 /// Reads every row of a table whose keys are numbers.
@@ -172,7 +338,8 @@ pub(crate) struct People {
     pub(crate) invitations: BTreeMap<InvitationId, InvitationRow>,
     pub(crate) pending: BTreeMap<PendingId, PendingRow>,
     pub(crate) messages: BTreeMap<MessageId, MessageRow>,
-    last: [u64; 4],
+    sequences: BTreeMap<(ContactId, u64), MessageId>,
+    last: [u64; 3],
 }
 
 impl People {
@@ -181,19 +348,28 @@ impl People {
         let found: BTreeMap<u64, ContactRow> = numbered(rows, Table::Contact)?;
         let invitations = numbered(rows, Table::Invitation)?;
         let pending = numbered(rows, Table::Pending)?;
-        let messages = numbered(rows, Table::Message)?;
-        let numbers = [
-            last(&found),
-            last(&invitations),
-            last(&pending),
-            last(&messages),
-        ];
+        let messages: BTreeMap<u64, MessageRow> = numbered(rows, Table::Message)?;
+        let numbers = [last(&found), last(&invitations), last(&pending)];
         let mut contacts = BTreeMap::new();
         for (number, row) in found {
             let id = ContactId::new(number);
             let session = rows.find(Table::Session, &id.key())?;
             let session = Session::from_bytes(session).ok()?;
-            contacts.insert(id, Contact::new(row, session));
+            let mut contact = Contact::new(row, session);
+            if let Some(old) = rows.find(Table::Session, &old_session_key(id)) {
+                contact.old = Some(Session::from_bytes(old).ok()?);
+            }
+            contacts.insert(id, contact);
+        }
+        for (number, row) in &messages {
+            if let Some(contact) = contacts.get_mut(&row.contact) {
+                let coming = Coming {
+                    message: MessageId::new(*number),
+                    until_ms: row.until_ms,
+                    lost: row.lost,
+                };
+                contact.coming.insert(row.sequence, coming);
+            }
         }
         for (key, value) in rows.of(Table::Fragment) {
             let id = ContactId::from_key(key.get(..8)?)?;
@@ -205,7 +381,12 @@ impl People {
                 contact.incoming.restore(piece);
             }
         }
+        let places = messages.iter();
+        let sequences = places
+            .map(|(number, row)| ((row.contact, row.sequence), MessageId::new(*number)))
+            .collect();
         Some(Self {
+            sequences,
             contacts,
             invitations: renamed(invitations, InvitationId::new),
             pending: renamed(pending, PendingId::new),
@@ -234,8 +415,22 @@ impl People {
         PendingId::new(self.next(2))
     }
 
-    pub(crate) fn next_message(&mut self) -> MessageId {
-        MessageId::new(self.next(3))
+    /// A word was said.
+    pub(crate) fn add_message(&mut self, id: MessageId, row: MessageRow) {
+        self.sequences.insert((row.contact, row.sequence), id);
+        self.messages.insert(id, row);
+    }
+
+    /// A word is no longer followed.
+    pub(crate) fn forget_message(&mut self, id: MessageId) {
+        if let Some(row) = self.messages.remove(&id) {
+            self.sequences.remove(&(row.contact, row.sequence));
+        }
+    }
+
+    /// The word of this number to a contact.
+    pub(crate) fn message_at(&self, contact: ContactId, sequence: u64) -> Option<MessageId> {
+        self.sequences.get(&(contact, sequence)).copied()
     }
 
     /// The contact of that name.

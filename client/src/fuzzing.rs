@@ -9,6 +9,7 @@ use whist_types::{Instant, Now, Secret, Wall};
 
 use crate::client::Client;
 use crate::conversation::{Body, Incoming};
+use crate::limits::TEXTS_AHEAD_MAX;
 use crate::rows::{Rows, Table};
 use crate::rpc;
 
@@ -44,7 +45,7 @@ pub fn bodies(data: &[u8]) {
                 incoming.lift(sequence, loss);
                 incoming.take(piece);
                 incoming.lift(sequence, loss);
-                assert!(incoming.lost().len() <= 512);
+                assert!(incoming.lost().len() <= usize::try_from(TEXTS_AHEAD_MAX).unwrap_or(0));
                 assert!(incoming.next() >= before);
             }
         }
@@ -75,7 +76,9 @@ pub fn rows(data: &[u8]) {
         return;
     };
     let key = match table {
-        Table::Account | Table::Mailbox | Table::Numbers | Table::Documents => Vec::new(),
+        Table::Account | Table::Mailbox | Table::Numbers | Table::Documents | Table::Own => {
+            Vec::new()
+        }
         _ => vec![0; 8],
     };
     rows.put(table, key, row.to_vec());

@@ -45,7 +45,7 @@ macro_rules! number {
 number! {
     /// A contact.
     ContactId;
-    /// A text that the person sent.
+    /// A text, sent or received.
     MessageId;
     /// A request of the outbox.
     RequestId;
@@ -53,6 +53,6 @@ number! {
     InvitationId;
     /// An invitation of somebody else's that waits to be opened.
     PendingId;
-    /// A text that came, by its arrival.
-    ArrivalId;
+    /// Something that the person is to be told.
+    BannerId;
 }

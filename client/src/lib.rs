@@ -15,20 +15,29 @@ pub mod daemon;
 pub mod emission;
 pub mod fuzzing;
 pub mod ids;
+pub mod indicators;
 pub mod latency;
 pub mod leave;
 pub mod limits;
 pub mod mailbox;
 pub mod numbers;
 pub mod outbox;
+mod own;
 pub mod passphrase;
+pub mod qr;
 pub mod rows;
 pub mod rpc;
+pub mod safety;
 mod surbs;
 pub mod terminal;
+mod texts;
 pub mod vault;
 
 pub use account::first_rows;
 pub use api::{Command, Effect, Event, Ticket};
-pub use call::{Answer, ContactInfo, Kinds, MessageState, Stats, Status, Text};
+pub use call::{
+    Answer, Banner, ContactDetails, ContactInfo, Kinds, MessageState, Outgoing, Stats, Status, Text,
+};
 pub use client::{BadState, Client};
+pub use contacts::{KeyChange, Receipts};
+pub use texts::Safety;

@@ -55,14 +55,28 @@ pub const CONTACTS_MAX: usize = 4_096;
 pub const NAME_BYTES_MAX: usize = 64;
 /// Longest text in bytes; it goes in fragments.
 pub const TEXT_BYTES_MAX: usize = 64 * 1_024;
-/// Texts of one contact that wait for an earlier one.
-pub const TEXTS_AHEAD_MAX: u64 = 512;
+/// Words of one contact that wait for an earlier one. A text that is lost four times comes minutes
+/// late, at a fifth of packets lost one in 600 does; those behind it must not be refused.
+pub const TEXTS_AHEAD_MAX: u64 = 16_384;
+/// Bytes of them: two days of an address's quota.
+pub const BYTES_AHEAD_MAX: usize = 8 * 1_024 * 1_024;
+/// Longest timer of texts that disappear: a year.
+pub const TIMER_S_MAX: u32 = 365 * 24 * 3_600;
 /// Items kept of an address whose first item has not come.
 pub const EARLY_ITEMS_MAX: usize = 64;
 /// Texts that wait to be read; beyond that the oldest goes to the history unread.
 pub const INBOX_MAX: usize = 16_384;
-/// Sent texts whose state is kept.
-pub const MESSAGES_MAX: usize = 4_096;
+/// Sent texts whose state is kept: more than can be on their way.
+pub const MESSAGES_MAX: usize = 2 * OUTBOX_MAX;
+/// Texts that are kept, in memory and in the vault, in any mode of the history; beyond it the
+/// oldest that were read go.
+pub const HISTORY_TEXTS_MAX: usize = 65_536;
+/// Bytes of their contents, for the same.
+pub const HISTORY_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+/// Banners that wait to be dismissed.
+pub const BANNERS_MAX: usize = 256;
+/// Texts that one `history` or `search` hands out.
+pub const HISTORY_PAGE_MAX: usize = 1_000;
 /// Commands that may wait for an answer (`invite`, `receive --wait`).
 pub const WAITERS_MAX: usize = 256;
 /// Invitations prepared and given out that are kept.

@@ -37,6 +37,9 @@ pub struct Numbers {
     /// Received and not durable yet; not stored, since a restart forgets that they came.
     #[borsh(skip)]
     held: BTreeSet<u64>,
+    /// Those of the held that stay at the provider for now: no batch is about to make them durable.
+    #[borsh(skip)]
+    kept: BTreeSet<u64>,
 }
 
 impl Numbers {
@@ -46,6 +49,7 @@ impl Numbers {
             acked: 0,
             done: BTreeSet::new(),
             held: BTreeSet::new(),
+            kept: BTreeSet::new(),
         }
     }
 
@@ -65,9 +69,16 @@ impl Numbers {
         self.held.insert(number);
     }
 
+    /// Its item stays at the provider until [`Self::finish`]; nothing of it is made durable.
+    pub fn keep(&mut self, number: u64) {
+        self.held.insert(number);
+        self.kept.insert(number);
+    }
+
     /// What became of its item is durable.
     pub fn finish(&mut self, number: u64) {
         self.held.remove(&number);
+        self.kept.remove(&number);
         if number > self.acked {
             self.done.insert(number);
         }
@@ -82,6 +93,7 @@ impl Numbers {
             self.acked = below;
             self.done = self.done.split_off(&oldest);
             self.held = self.held.split_off(&oldest);
+            self.kept = self.kept.split_off(&oldest);
             self.advance();
         }
     }
@@ -89,7 +101,7 @@ impl Numbers {
     /// The numbers that a row must say are done when `number` becomes durable.
     pub fn with(&self, number: u64) -> Self {
         let mut then = self.clone();
-        let pending: Vec<u64> = then.held.iter().copied().collect();
+        let pending: Vec<u64> = then.held.difference(&then.kept).copied().collect();
         // Numbers still being committed stand in earlier batches, which become durable first.
         for earlier in pending {
             then.finish(earlier);
@@ -160,6 +172,18 @@ mod tests {
         assert_eq!(numbers.look(513), Arrival::TooFar);
         numbers.finish(512);
         assert_eq!(numbers.report().done[63], 0x80);
+    }
+
+    #[test]
+    fn a_number_whose_item_stays_is_not_done_of_any_row_and_is_not_handed_out_again() {
+        let mut numbers = Numbers::new();
+        numbers.keep(1);
+        numbers.hold(2);
+        assert_eq!(numbers.look(1), Arrival::Known);
+        assert_eq!(numbers.report().held[0], 0b11);
+        let row = numbers.with(3);
+        assert_eq!((row.report().acked, row.report().done[0]), (0, 0b110));
+        assert_eq!(numbers.with(1).report().acked, 2, "when it is let go");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum Job {
         /// The sealed item.
         #[borsh(serialize_with = "write_item", deserialize_with = "read_item")]
         item: SealedItem,
-        /// The text that it is a piece of.
+        /// The word that it is a piece of.
         message: Option<MessageId>,
     },
     /// Make the mailbox, with its first addresses.
@@ -68,7 +68,7 @@ pub enum Job {
         /// Which chunk.
         chunk: u32,
     },
-    /// Put an item that says that texts were given up into a contact's mailbox.
+    /// Put an item that says that words were given up, or a receipt, into a contact's mailbox.
     Notice {
         /// The contact's address there.
         address: MailboxAddress,
@@ -86,6 +86,24 @@ fn read_item(reader: &mut impl std::io::Read) -> std::io::Result<SealedItem> {
     let mut bytes = Box::new([0; ITEM_BYTES]);
     reader.read_exact(bytes.as_mut_slice())?;
     Ok(SealedItem::dangerously_restored(Item::from_bytes(bytes)))
+}
+
+impl Job {
+    /// The word that it carries a piece of.
+    pub const fn message(&self) -> Option<MessageId> {
+        match self {
+            Self::Put { message, .. } => *message,
+            _ => None,
+        }
+    }
+
+    /// The address to which it puts an item.
+    pub const fn address(&self) -> Option<&MailboxAddress> {
+        match self {
+            Self::Put { address, .. } | Self::Notice { address, .. } => Some(address),
+            _ => None,
+        }
+    }
 }
 
 /// A request of the outbox.
@@ -305,6 +323,20 @@ impl Outbox {
         over.into_iter()
             .filter_map(|id| self.entries.remove(&id))
             .collect()
+    }
+
+    /// The requests that carry pieces of a word.
+    pub fn requests_of(&self, message: MessageId) -> Vec<RequestId> {
+        let entries = self.entries.values();
+        let of = |e: &&Entry| e.job.message() == Some(message);
+        entries.filter(of).map(|e| e.id).collect()
+    }
+
+    /// The requests that carry something to this address.
+    pub fn requests_to(&self, to: &MailboxAddress) -> Vec<RequestId> {
+        let entries = self.entries.values();
+        let to_it = |e: &&Entry| e.job.address() == Some(to);
+        entries.filter(to_it).map(|e| e.id).collect()
     }
 
     /// Every request, oldest first.

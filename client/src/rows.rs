@@ -12,17 +12,17 @@ pub enum Table {
     Account = 1,
     /// By number: name, addresses, message counters, state of safety.
     Contact = 2,
-    /// By contact number: the ratchet's state.
+    /// By contact number, with a one behind it for the session before: the ratchet's state.
     Session = 3,
     /// By request number: what waits to be sent or to be answered.
     Outbox = 4,
-    /// By message number: what the person sent, and how far it has come.
+    /// By text number: how far words that were sent have come.
     Message = 5,
-    /// By contact, direction and place: pieces of texts that are not whole yet.
+    /// By contact, direction and place: pieces of words that are not whole yet.
     Fragment = 6,
-    /// By arrival number: texts that wait to be read.
+    /// By text number: texts that wait to be read.
     Inbox = 7,
-    /// By arrival number: texts that were read.
+    /// By text number: texts that were read, and those that were sent.
     History = 8,
     /// One row: the mailbox's key, provider and addresses.
     Mailbox = 9,
@@ -36,13 +36,15 @@ pub enum Table {
     Documents = 13,
     /// One row: numbers of items that are done with.
     Numbers = 14,
+    /// One row: what the person wants of all conversations, and what it is to be told.
+    Own = 15,
     /// One row: of the account what the wire shows anyway. The vault keeps it by itself.
     Line = 16,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Account,
         Self::Contact,
         Self::Session,
@@ -57,6 +59,7 @@ impl Table {
         Self::Early,
         Self::Documents,
         Self::Numbers,
+        Self::Own,
         Self::Line,
     ];
 
@@ -77,6 +80,7 @@ impl Table {
             Self::Early => 12,
             Self::Documents => 13,
             Self::Numbers => 14,
+            Self::Own => 15,
             Self::Line => 16,
         }
     }

@@ -147,6 +147,7 @@ mod tests {
             Call::Send {
                 contact: "bob".into(),
                 text: "line one\nline two \u{1F0CF}".into(),
+                reply_to: None,
                 wait_s: 5,
             },
             Call::Contacts {},

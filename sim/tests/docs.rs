@@ -17,7 +17,7 @@ use std::process::Command;
 use whist_sim::testnet::programs;
 
 /// Every file whose byte tables are the format of something that travels.
-const WIRE_SOURCES: [&str; 12] = [
+const WIRE_SOURCES: [&str; 13] = [
     "crates/link/src/frame.rs",
     "crates/link/src/part.rs",
     "crates/link/src/puzzle/mod.rs",
@@ -29,7 +29,8 @@ const WIRE_SOURCES: [&str; 12] = [
     "crates/packet/src/request/signing.rs",
     "crates/netdoc/src/header.rs",
     "crates/ratchet/README.md",
-    "client/src/conversation.rs",
+    "client/src/conversation/mod.rs",
+    "client/src/conversation/word.rs",
 ];
 
 /// Files whose byte tables are on disk or in memory; `docs/wire.md` may show them too.

@@ -57,6 +57,7 @@ fn a_provider_that_is_killed_after_stored_still_has_the_item() {
     let call = whist::call::Call::Send {
         contact: "bob".into(),
         text: "kept".into(),
+        reply_to: None,
         wait_s: 60,
     };
     let answer = cast.ask_and_wait(0, call, Duration::from_secs(60));

@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::status::Status;
+use crate::contacts::{KeyChange, Receipts};
+use crate::conversation::History;
 use crate::ids::MessageId;
+use crate::texts::Safety;
 
 /// What a call gives. [`super::METHODS`] names the variant of each method by its title.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -40,6 +43,33 @@ pub enum Answer {
         /// Oldest first.
         texts: Vec<Text>,
     },
+    /// To `outbox`.
+    #[schemars(title = "Outbox")]
+    Outbox {
+        /// Oldest first.
+        outgoing: Vec<Outgoing>,
+    },
+    /// To `verify`.
+    #[schemars(title = "Safety")]
+    Safety {
+        /// The contact's name.
+        contact: String,
+        /// 60 digits in groups of five, the same for both.
+        number: String,
+        /// The digits as a QR code of block characters, for a terminal.
+        qr: Option<String>,
+        /// How sure one is of the contact's key.
+        safety: Safety,
+    },
+    /// To `contact.show`.
+    #[schemars(title = "Contact")]
+    Contact(Box<ContactDetails>),
+    /// To `identity.show` and `identity.rotate`.
+    #[schemars(title = "Identity")]
+    Identity {
+        /// The fingerprint of one's own key.
+        fingerprint: String,
+    },
     /// To `contacts`.
     #[schemars(title = "Contacts")]
     Contacts {
@@ -54,15 +84,70 @@ pub enum Answer {
     Done {},
 }
 
-/// A text that came.
+/// A text that came, or in the history one that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Text {
-    /// From whom.
+    /// Its number.
+    pub message: MessageId,
+    /// From whom, or to whom.
     pub contact: String,
     /// What.
     pub text: String,
-    /// When it was received, in seconds since the Unix epoch.
+    /// When it was received or written, in seconds since the Unix epoch.
     pub received_s: u64,
+    /// Whether it is one's own.
+    pub own: bool,
+    /// The number of the text that it answers, while that is kept.
+    pub reply_to: Option<MessageId>,
+    /// Whether this is another version than the first.
+    pub edited: bool,
+    /// Whether its author deleted it for everybody.
+    pub deleted: bool,
+    /// Seconds after which it disappears, 0 for never.
+    pub timer_s: u32,
+    /// How sure one was of the contact's key when it came.
+    pub safety: Safety,
+    /// How far one's own has come.
+    pub state: Option<MessageState>,
+}
+
+/// A text that is not stored yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Outgoing {
+    /// Its number.
+    pub message: MessageId,
+    /// To whom.
+    pub contact: String,
+    /// How far it has come.
+    pub state: MessageState,
+    /// Packets of it that did not leave yet.
+    pub unsent: u16,
+    /// Packets of it without an answer.
+    pub unanswered: u16,
+}
+
+/// Everything of a contact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ContactDetails {
+    /// What a list shows of it.
+    #[serde(flatten)]
+    pub info: ContactInfo,
+    /// The safety number, in groups of five digits.
+    pub number: String,
+    /// The safety number with the changed key that waits to be accepted.
+    pub new_number: Option<String>,
+    /// What happens when its key changes.
+    pub key_change: KeyChange,
+    /// Which receipts it gets.
+    pub receipts: Receipts,
+    /// Seconds after which texts of both disappear, 0 for never.
+    pub timer_s: u32,
+    /// Days for which its texts are kept here, if not the history's.
+    pub retention_days: Option<u16>,
+    /// How long it says that it keeps our texts. Nobody can check that.
+    pub keeps: History,
+    /// The id of its mailbox's provider.
+    pub provider: String,
 }
 
 /// A contact as it is shown.
@@ -75,6 +160,10 @@ pub struct ContactInfo {
     /// Whether its invitation was used twice.
     #[serde(rename = "unsafe")]
     pub not_safe: bool,
+    /// How sure one is of its key.
+    pub safety: Safety,
+    /// Whether what it sends is dropped.
+    pub blocked: bool,
     /// Texts from it that wait to be read.
     pub unread: usize,
     /// Whether its mailbox is hosted in the family of the own entry provider.
@@ -102,6 +191,33 @@ pub enum MessageState {
     Sent,
     /// The contact's provider has every piece on its disk.
     Stored,
+    /// It has come, says the contact's program.
+    Delivered,
+    /// It was read, says the contact's program.
+    Read,
     /// Six repeats of a piece stayed without an answer; it may have arrived or not.
     Failed,
+    /// Its time was over before it came.
+    Expired,
+}
+
+impl MessageState {
+    /// This state or the other, whichever is further: what came late changes nothing, and only what
+    /// the contact says ends a doubt.
+    pub(crate) fn at_least(self, other: Self) -> Self {
+        let rank = |state| match state {
+            Self::Queued => 0,
+            Self::Sent => 1,
+            Self::Stored => 2,
+            Self::Expired => 3,
+            Self::Failed => 4,
+            Self::Delivered => 5,
+            Self::Read => 6,
+        };
+        if rank(other) > rank(self) {
+            other
+        } else {
+            self
+        }
+    }
 }

@@ -6,19 +6,44 @@ mod notice;
 pub mod schema;
 mod status;
 
-pub use answer::{Answer, ContactInfo, MessageState, Text};
+pub use answer::{Answer, ContactDetails, ContactInfo, MessageState, Outgoing, Text};
 pub use notice::Notice;
-pub use status::{Kinds, Stats, Status};
+pub use status::{Banner, Kinds, Stats, Status};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::contacts::{KeyChange, Receipts};
+use crate::conversation::History;
+use crate::ids::{BannerId, MessageId};
+
 /// The names of all methods, and of what each gives: a variant of [`Answer`].
-pub const METHODS: [(&str, &str); 8] = [
+pub const METHODS: [(&str, &str); 29] = [
     ("invite", "Invitation"),
     ("add", "Adding"),
     ("send", "Message"),
     ("receive", "Texts"),
+    ("history", "Texts"),
+    ("history.keep", "Done"),
+    ("search", "Texts"),
+    ("message.status", "Message"),
+    ("message.cancel", "Done"),
+    ("message.delete", "Done"),
+    ("message.edit", "Done"),
+    ("outbox", "Outbox"),
+    ("verify", "Safety"),
+    ("contact.show", "Contact"),
+    ("contact.rename", "Done"),
+    ("contact.set", "Done"),
+    ("contact.block", "Done"),
+    ("contact.unblock", "Done"),
+    ("contact.remove", "Done"),
+    ("contact.accept-key", "Done"),
+    ("contact.refuse-key", "Done"),
+    ("session.reset", "Done"),
+    ("identity.show", "Identity"),
+    ("identity.rotate", "Identity"),
+    ("dismiss", "Done"),
     ("contacts", "Contacts"),
     ("status", "Status"),
     ("subscribe", "Done"),
@@ -59,6 +84,9 @@ pub enum Call {
         contact: String,
         /// What.
         text: String,
+        /// The number of the text that it answers.
+        #[serde(default)]
+        reply_to: Option<MessageId>,
         /// Wait this long until it is stored.
         #[serde(default)]
         wait_s: u64,
@@ -72,6 +100,160 @@ pub enum Call {
         /// Wait this long for one.
         #[serde(default)]
         wait_s: u64,
+    },
+    /// Texts that were sent and read, newest last.
+    #[serde(rename = "history")]
+    History {
+        /// With whom only.
+        #[serde(default)]
+        contact: Option<String>,
+        /// Only texts with lower numbers than this one.
+        #[serde(default)]
+        before: Option<MessageId>,
+        /// At most so many.
+        #[serde(default)]
+        limit: Option<u64>,
+    },
+    /// Say how long texts are kept; contacts are told. `none` writes no text and no name down.
+    #[serde(rename = "history.keep")]
+    HistoryKeep {
+        /// How long.
+        keep: History,
+    },
+    /// Texts that hold these words, newest last.
+    #[serde(rename = "search")]
+    Search {
+        /// What they hold, whatever the case.
+        words: String,
+        /// With whom only.
+        #[serde(default)]
+        contact: Option<String>,
+    },
+    /// How far a text has come.
+    #[serde(rename = "message.status")]
+    MessageStatus {
+        /// Its number.
+        message: MessageId,
+    },
+    /// Take a text back before a packet of it has left.
+    #[serde(rename = "message.cancel")]
+    MessageCancel {
+        /// Its number.
+        message: MessageId,
+    },
+    /// Delete a text here, and with `everybody` at the contact too, as far as its program obeys.
+    #[serde(rename = "message.delete")]
+    MessageDelete {
+        /// Its number.
+        message: MessageId,
+        /// At the contact too; only for one's own texts.
+        #[serde(default)]
+        everybody: bool,
+    },
+    /// Send another version of a text of one's own.
+    #[serde(rename = "message.edit")]
+    MessageEdit {
+        /// Its number.
+        message: MessageId,
+        /// What it says now.
+        text: String,
+    },
+    /// List the texts that are not stored yet.
+    #[serde(rename = "outbox")]
+    Outbox {},
+    /// Show the safety number of a contact, or say that it was compared.
+    #[serde(rename = "verify")]
+    Verify {
+        /// Which.
+        contact: String,
+        /// The number as the contact has it: if it is the same, the contact is verified.
+        #[serde(default)]
+        number: Option<String>,
+        /// Not verified after all.
+        #[serde(default)]
+        undo: bool,
+    },
+    /// Show everything of a contact.
+    #[serde(rename = "contact.show")]
+    ContactShow {
+        /// Which.
+        contact: String,
+    },
+    /// Call a contact by another name.
+    #[serde(rename = "contact.rename")]
+    ContactRename {
+        /// Which.
+        contact: String,
+        /// The new name.
+        name: String,
+    },
+    /// Change what holds for a contact; what is left out stays.
+    #[serde(rename = "contact.set")]
+    ContactSet {
+        /// Which.
+        contact: String,
+        /// Which receipts it gets.
+        #[serde(default)]
+        receipts: Option<Receipts>,
+        /// Seconds after which texts of both disappear, 0 for never.
+        #[serde(default)]
+        timer_s: Option<u32>,
+        /// Days for which its texts are kept here, whatever the history's; 0 for the history's.
+        #[serde(default)]
+        retention_days: Option<u16>,
+        /// What happens when its key changes.
+        #[serde(default)]
+        key_change: Option<KeyChange>,
+    },
+    /// Drop what a contact sends. It is not told.
+    #[serde(rename = "contact.block")]
+    ContactBlock {
+        /// Which.
+        contact: String,
+    },
+    /// Drop it no longer.
+    #[serde(rename = "contact.unblock")]
+    ContactUnblock {
+        /// Which.
+        contact: String,
+    },
+    /// Delete a contact and all that is kept of it.
+    #[serde(rename = "contact.remove")]
+    ContactRemove {
+        /// Which.
+        contact: String,
+    },
+    /// Accept a contact's changed key: the one with which the safety number is this.
+    #[serde(rename = "contact.accept-key")]
+    ContactAcceptKey {
+        /// Which.
+        contact: String,
+        /// The number as it was compared with the contact.
+        number: String,
+    },
+    /// Turn a contact's changed key down: the old one goes on.
+    #[serde(rename = "contact.refuse-key")]
+    ContactRefuseKey {
+        /// Which.
+        contact: String,
+    },
+    /// Ask a contact for a new session.
+    #[serde(rename = "session.reset")]
+    SessionReset {
+        /// Which.
+        contact: String,
+    },
+    /// Show one's own fingerprint.
+    #[serde(rename = "identity.show")]
+    IdentityShow {},
+    /// Take a new identity; every contact has to accept it.
+    #[serde(rename = "identity.rotate")]
+    IdentityRotate {},
+    /// Say that a banner was seen.
+    #[serde(rename = "dismiss")]
+    Dismiss {
+        /// Its number.
+        banner: BannerId,
     },
     /// List the contacts.
     #[serde(rename = "contacts")]

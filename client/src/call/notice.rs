@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::MessageState;
 use crate::api::Event;
-use crate::ids::MessageId;
+use crate::ids::{BannerId, MessageId};
 
 /// A notification. None holds a text: texts are handed out by `receive`, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -44,6 +44,34 @@ pub enum Notice {
     Unsafe {
         /// Its name.
         contact: String,
+    },
+    /// A contact changed or deleted a text of its own.
+    #[serde(rename = "event.revised")]
+    Revised {
+        /// Whose.
+        contact: String,
+        /// Which.
+        message: MessageId,
+    },
+    /// A contact changed the timer of texts that disappear.
+    #[serde(rename = "event.timer")]
+    Timer {
+        /// Which.
+        contact: String,
+        /// Seconds, or 0: they stay.
+        timer_s: u32,
+    },
+    /// A contact's key is another one: nothing is sent to it.
+    #[serde(rename = "event.key-changed")]
+    KeyChanged {
+        /// Its name.
+        contact: String,
+    },
+    /// There is a new banner in the status.
+    #[serde(rename = "event.banner")]
+    Banner {
+        /// Its number.
+        banner: BannerId,
     },
     /// The link to the entry provider came up or fell.
     #[serde(rename = "event.online")]
@@ -94,6 +122,18 @@ impl Notice {
                 message: *message,
                 state: *state,
             },
+            Event::Revised { contact, message } => Self::Revised {
+                contact: contact.clone(),
+                message: *message,
+            },
+            Event::Timer { contact, timer_s } => Self::Timer {
+                contact: contact.clone(),
+                timer_s: *timer_s,
+            },
+            Event::KeyChanged { contact } => Self::KeyChanged {
+                contact: contact.clone(),
+            },
+            Event::Banner { banner } => Self::Banner { banner: *banner },
             Event::Unsafe { contact } => Self::Unsafe {
                 contact: contact.clone(),
             },

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::ids::BannerId;
+use crate::indicators::Indicator;
+
 /// Packets by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Kinds {
@@ -58,6 +61,25 @@ pub struct Stats {
     pub turned_down: u64,
 }
 
+/// Something that happened and that the person should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Banner {
+    /// Its number, for `dismiss`.
+    pub banner: BannerId,
+    /// Its kind.
+    pub kind: Indicator,
+    /// Of which contact.
+    pub contact: Option<String>,
+    /// When it happened last, in seconds since the Unix epoch.
+    pub at_s: u64,
+    /// How often.
+    pub count: u64,
+    /// What happened.
+    pub what: &'static str,
+    /// What to do.
+    pub advice: &'static str,
+}
+
 /// How things stand.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Status {
@@ -87,6 +109,8 @@ pub struct Status {
     pub outbox_leaves_s: u64,
     /// Invitations that can be given out at once.
     pub invitations_ready: usize,
+    /// What happened that the person has not dismissed.
+    pub banners: Vec<Banner>,
     /// What the person should know.
     pub warnings: Vec<String>,
     /// Share of packets of this link that did not come back.

@@ -55,6 +55,7 @@ impl Texts {
             } => Call::Send {
                 contact,
                 text: streams::or_stdin(text)?,
+                reply_to: None,
                 wait_s: wait.map_or(0, |Until::Stored| timeout),
             },
             Self::Receive {

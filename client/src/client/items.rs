@@ -5,10 +5,11 @@ use whist_ratchet::{Error, IdentitySecret, Item, Plaintext, PrekeySecrets, Sessi
 use whist_types::{MailboxAddress, NodeId, Now};
 
 use crate::api::Event;
-use crate::client::{After, Client, InboxRow};
-use crate::contacts::{Contact, ContactRow, InvitationRow};
+use crate::client::{After, Client};
+use crate::contacts::{Contact, ContactRow, InvitationRow, Owed, Terms};
 use crate::conversation::{Body, Loss, Piece, Taken, Whole};
-use crate::ids::{ArrivalId, ContactId, InvitationId};
+use crate::ids::{ContactId, InvitationId};
+use crate::indicators::Indicator;
 use crate::limits::EARLY_ITEMS_MAX;
 use crate::mailbox::{Use, is_decoy};
 use crate::numbers::Arrival;
@@ -31,6 +32,7 @@ impl Client {
             let used_by = self.mailbox.as_ref().and_then(|m| m.use_of(&address));
             let item = Item::from_bytes(item);
             match used_by {
+                Some(Use::Contact(id)) if self.hold_item(now, id, number, &item) => return,
                 Some(Use::Contact(id)) => self.item_of_contact(now, id, &item),
                 Some(Use::Invitation(id)) => self.item_of_stranger(now, id, number, item),
                 Some(Use::Spare) | None => self.unreadable(),
@@ -42,7 +44,7 @@ impl Client {
         self.after.push(After::Finished(number));
     }
 
-    const fn unreadable(&mut self) {
+    pub(super) const fn unreadable(&mut self) {
         self.stats.unreadable = self.stats.unreadable.saturating_add(1);
     }
 
@@ -50,18 +52,23 @@ impl Client {
         let Some(contact) = self.people.contacts.get_mut(&id) else {
             return;
         };
-        match contact.session.open(item, now.wall, &mut self.rng) {
+        let mut opened = contact.session.open(item, now.wall, &mut self.rng);
+        if let (Err(Error::NotForUs), Some(old)) = (&opened, &mut contact.old) {
+            opened = old.open(item, now.wall, &mut self.rng);
+        }
+        match opened {
             Ok(plaintext) => self.said(now, id, &plaintext),
+            Err(Error::NotForUs) if self.answers_renewal(now, id, item) => {}
             Err(Error::NotForUs) => {
                 self.unreadable();
-                self.look_for_second_use(id, item);
+                self.look_for_second_use(now, id, item);
             }
             Err(_) => self.unreadable(),
         }
     }
 
     /// Something that a contact's program said.
-    fn said(&mut self, now: Now, id: ContactId, plaintext: &Plaintext) {
+    pub(super) fn said(&mut self, now: Now, id: ContactId, plaintext: &Plaintext) {
         self.heard_in_item(now, plaintext.consensus);
         match Body::decode(&plaintext.body) {
             Some(Body::Piece(piece)) => {
@@ -73,6 +80,7 @@ impl Client {
                 self.lift(now, id, sequence, loss);
             }
             Some(Body::Notice { sequence, loss }) => self.lift(now, id, sequence, loss),
+            Some(Body::Receipt(receipt)) => self.on_receipt(id, &receipt),
             // A greeting belongs into a first item; what is unknown is of a later version.
             Some(Body::Greeting { .. }) | None => {}
         }
@@ -91,8 +99,11 @@ impl Client {
         let key = fragment_key(id, piece.sequence, piece.index);
         let stored = Body::Piece(piece.clone()).encode();
         match contact.incoming.take(piece) {
-            Taken::Kept => self.batch.put(Table::Fragment, key, stored),
-            Taken::Complete(texts) => self.whole(now, id, texts),
+            Taken::Kept if self.own.keeps_texts() => {
+                self.batch.put(Table::Fragment, key, stored);
+            }
+            Taken::Kept => {}
+            Taken::Complete(words) => self.whole(now, id, words),
             Taken::Duplicate | Taken::Refused => self.unreadable(),
         }
     }
@@ -105,49 +116,23 @@ impl Client {
         let lifted = contact.incoming.lift(sequence, loss);
         for (sequence, count) in lifted.gone {
             self.forget_pieces(id, sequence, count);
+            self.release(id, sequence, now.instant);
         }
+        self.missed(now, id, &lifted.missing);
         self.whole(now, id, lifted.whole);
     }
 
-    fn whole(&mut self, now: Now, id: ContactId, texts: Vec<Whole>) {
-        for whole in texts {
+    fn whole(&mut self, now: Now, id: ContactId, words: Vec<Whole>) {
+        for whole in words {
             self.forget_pieces(id, whole.sequence, whole.count);
-            self.arrived(now, id, whole.text);
+            self.heard(now, id, &whole);
         }
     }
 
-    fn forget_pieces(&mut self, id: ContactId, sequence: u64, count: u16) {
+    pub(super) fn forget_pieces(&mut self, id: ContactId, sequence: u64, count: u16) {
         for index in 0..count {
             let key = fragment_key(id, sequence, index);
             self.batch.delete(Table::Fragment, key);
-        }
-    }
-
-    fn arrived(&mut self, now: Now, contact: ContactId, text: String) {
-        self.last_arrival = self.last_arrival.saturating_add(1);
-        let id = ArrivalId::new(self.last_arrival);
-        let row = InboxRow {
-            contact,
-            text: text.clone(),
-            received_s: now.wall.as_secs(),
-        };
-        self.save(Table::Inbox, id.key(), &row);
-        self.stats.texts_received = self.stats.texts_received.saturating_add(1);
-        self.after.push(After::Arrived(id, row));
-        self.show(Event::Received {
-            contact: self.name_of(contact),
-            text,
-        });
-        self.trim_inbox();
-    }
-
-    /// The oldest texts go to the history unread when nobody reads them.
-    fn trim_inbox(&mut self) {
-        if self.inbox.len() >= crate::limits::INBOX_MAX
-            && let Some((id, row)) = self.inbox.pop_first()
-        {
-            self.batch.delete(Table::Inbox, id.key());
-            self.save(Table::History, id.key(), &row);
         }
     }
 
@@ -205,11 +190,15 @@ impl Client {
             address,
             own_address: invitation.address,
             next_out: 1,
-            coming: Vec::new(),
             lost_in: Vec::new(),
             next_in: 1,
             not_safe: invitation.given.is_none(),
             came_by: Some((invitation.key, item.hash())),
+            terms: Terms::default(),
+            owed: Owed::default(),
+            waiting: None,
+            renewal: None,
+            old_until_ms: 0,
         };
         self.people
             .contacts
@@ -223,7 +212,19 @@ impl Client {
         self.save_mailbox();
         self.save_contact(contact);
         self.show(Event::Added { contact: name });
+        self.tell_policy(now, contact);
         self.open_early(now, contact, invitation.address);
+    }
+
+    /// Forgets items that came before the first one of this address.
+    pub(super) fn forget_early(&mut self, address: MailboxAddress) {
+        let last = (address, u64::MAX);
+        let keys = self.early.range((address, 0)..=last);
+        let keys: Vec<_> = keys.map(|(key, _)| *key).collect();
+        for key in keys {
+            self.early.remove(&key);
+            self.batch.delete(Table::Early, early_key(&key.0, key.1));
+        }
     }
 
     fn open_early(&mut self, now: Now, contact: ContactId, address: MailboxAddress) {
@@ -243,7 +244,7 @@ impl Client {
 
     /// Whether an item that the contact's session does not open is a first item under the same
     /// invitation: then two people have used it, and neither can be told from the other.
-    fn look_for_second_use(&mut self, id: ContactId, item: &Item) {
+    fn look_for_second_use(&mut self, now: Now, id: ContactId, item: &Item) {
         let Some(contact) = self.people.contacts.get_mut(&id) else {
             return;
         };
@@ -269,6 +270,7 @@ impl Client {
             let name = contact.row.name.clone();
             self.save_contact(id);
             self.show(Event::Unsafe { contact: name });
+            self.raise(now, Indicator::InvitationUsedTwice, Some(id));
         }
     }
 }

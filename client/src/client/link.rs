@@ -9,6 +9,7 @@ use whist_types::{Instant, NodeId, Now, SessionAddress, Wall};
 
 use crate::api::{Effect, Event};
 use crate::client::{Client, loss_limits};
+use crate::indicators::Indicator;
 use crate::limits::{BOOTSTRAP_PATIENCE, DOCUMENT_PARTS_MAX, SKEW_MAX};
 use crate::rows::Table;
 use whist_timing::LossTest;
@@ -217,23 +218,24 @@ impl Client {
             // the wrong side of a split, which `status` shows.
             Ok(Accepted::Known) | Err(_) => {}
         }
-        self.save_evidence();
+        self.save_evidence(now);
     }
 
     /// Shows an equivocation once, and keeps the proof.
-    pub(super) fn save_evidence(&mut self) {
+    pub(super) fn save_evidence(&mut self, now: Now) {
         if self.follower.evidence().is_some() && !self.equivocation_told {
             self.equivocation_told = true;
             let row = self.follower.to_bytes();
             self.batch.put(Table::Documents, Vec::new(), row);
             self.show(Event::Equivocation);
+            self.raise(now, Indicator::TwoDirectories, None);
         }
     }
 
     /// Judges header and signatures that a `DOC` reply brought.
-    pub(super) fn judge(&mut self, signed: &[u8]) -> Result<(), Refused> {
+    pub(super) fn judge(&mut self, now: Now, signed: &[u8]) -> Result<(), Refused> {
         let verdict = self.follower.challenge(signed);
-        self.save_evidence();
+        self.save_evidence(now);
         verdict
     }
 

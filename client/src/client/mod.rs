@@ -1,12 +1,18 @@
 //! The client as a value: the role that the daemon and the simulator run.
 
 mod ask;
+mod hear;
+mod hold;
 mod items;
+mod keep;
 mod link;
+mod renew;
 mod replies;
+mod say;
 mod send;
 mod status;
 mod upkeep;
+mod warn;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,16 +28,20 @@ use whist_types::{Epoch, Instant, MailboxAddress, NodeId, Now, Secret, SurbId};
 use crate::account::Account;
 use crate::api::{Command, Effect, Event, Ticket};
 use crate::call::{Answer, Stats};
-use crate::contacts::People;
+use crate::contacts::{People, old_session_key};
 use crate::emission::{Emission, Law};
-use crate::ids::{ArrivalId, ContactId, MessageId, PendingId, RequestId};
+use crate::ids::{ContactId, InvitationId, MessageId, PendingId, RequestId};
 use crate::limits::{LOSS_PENDING_MAX, LOSS_WINDOW};
 use crate::mailbox::Mailbox;
 use crate::numbers::Numbers;
 use crate::outbox::{Job, Outbox, OutboxFull, RepeatLaw};
+use crate::own::Own;
 use crate::rows::{Batch, Rows, Table};
 use crate::rpc::RpcError;
 use crate::surbs::Surbs;
+use crate::texts::{TextRow, Texts};
+use hold::Holding;
+use keep::Expiry;
 use link::EntryLink;
 use upkeep::Rumour;
 
@@ -47,17 +57,9 @@ enum After {
     /// A number may be acknowledged.
     Finished(u64),
     /// A text may be read.
-    Arrived(ArrivalId, InboxRow),
+    Arrived(MessageId),
     /// Something is shown.
     Event(Event),
-}
-
-/// A text as the vault keeps it.
-#[derive(Clone, borsh::BorshSerialize, borsh::BorshDeserialize)]
-struct InboxRow {
-    contact: ContactId,
-    text: String,
-    received_s: u64,
 }
 
 /// Somebody who waits for an answer.
@@ -88,8 +90,10 @@ pub struct Client {
     mailbox: Option<Mailbox>,
     numbers: Numbers,
     outbox: Outbox,
-    inbox: BTreeMap<ArrivalId, InboxRow>,
-    last_arrival: u64,
+    texts: Texts,
+    own: Own,
+    expiry: Expiry,
+    holding: Holding,
     early: BTreeMap<(MailboxAddress, u64), Item>,
     surbs: Surbs,
     emission: Emission,
@@ -102,7 +106,7 @@ pub struct Client {
     outputs: VecDeque<Output<Effect>>,
     waiters: Vec<Waiter>,
     /// Texts that the last answers took, by the call's tag, in case one turns out to be unheard.
-    handed: VecDeque<(u64, Vec<(ArrivalId, InboxRow)>)>,
+    handed: VecDeque<(u64, Vec<(MessageId, TextRow)>)>,
     losses: LossTest<SurbId, NodeId>,
     stats: Stats,
     skew_s: Option<i64>,
@@ -146,16 +150,16 @@ impl Client {
         for (key, value) in rows.of(Table::Outbox) {
             outbox.restore(now, key, value).ok_or(BadState("outbox"))?;
         }
-        let inbox = load_inbox(rows, Table::Inbox)?;
-        let read = rows.of(Table::History).last().map(|(key, _)| key);
-        let read = read
-            .and_then(ArrivalId::from_key)
-            .map_or(0, ArrivalId::number);
-        let unread = inbox.last_key_value().map_or(0, |(id, _)| id.number());
+        let people = People::load(rows).ok_or(BadState("contacts"))?;
+        let texts = Texts::load(rows).ok_or(BadState("texts"))?;
+        let mut own: Own = one(rows, Table::Own)?.unwrap_or_default();
+        let sent = people.messages.last_key_value();
+        own.saw_text(sent.map_or(0, |(id, _)| id.number()));
+        own.saw_text(texts.last());
         let derive = |label| Secret::new(blake3::derive_key(label, seed.expose()));
         let contents = derive("whist 2026 client contents v1");
-        Ok(Self {
-            people: People::load(rows).ok_or(BadState("contacts"))?,
+        let mut client = Self {
+            people,
             mailbox: one(rows, Table::Mailbox)?,
             numbers: one(rows, Table::Numbers)?.unwrap_or_default(),
             early: load_early(rows)?,
@@ -165,8 +169,10 @@ impl Client {
             network,
             follower,
             outbox,
-            inbox,
-            last_arrival: read.max(unread),
+            texts,
+            own,
+            expiry: Expiry::default(),
+            holding: Holding::default(),
             surbs: Surbs::default(),
             entry: EntryLink::new(),
             batch: Batch::new(),
@@ -187,7 +193,18 @@ impl Client {
             started: false,
             #[cfg(any(test, feature = "control"))]
             control: None,
-        })
+        };
+        client.resume(now);
+        Ok(client)
+    }
+
+    /// What a restart has to begin again: waits that are not in the vault, and times of texts.
+    fn resume(&mut self, now: Now) {
+        self.look_at_times();
+        let contacts: Vec<ContactId> = self.people.contacts.keys().copied().collect();
+        for id in contacts {
+            self.owe_receipt(now, id);
+        }
     }
 
     /// What was counted since the start.
@@ -271,6 +288,24 @@ impl Client {
         }
     }
 
+    fn save_invitation(&mut self, id: InvitationId) {
+        if let Some(mut row) = self.people.invitations.get(&id).cloned() {
+            if let Some(given) = row.given.as_mut().filter(|_| !self.own.keeps_texts()) {
+                *given = format!("invitation {id}");
+            }
+            self.save(Table::Invitation, id.key(), &row);
+        }
+    }
+
+    fn save_pending(&mut self, id: PendingId) {
+        if let Some(mut row) = self.people.pending.get(&id).cloned() {
+            if !self.own.keeps_texts() {
+                row.name = format!("invited {id}");
+            }
+            self.save(Table::Pending, id.key(), &row);
+        }
+    }
+
     fn save_mailbox(&mut self) {
         if let Some(mailbox) = &self.mailbox
             && let Ok(row) = borsh::to_vec(mailbox)
@@ -280,11 +315,24 @@ impl Client {
     }
 
     fn save_contact(&mut self, id: ContactId) {
+        // What is held comes again after a crash, and must not be taken for a repeat then.
+        let held = self.holding.first(id).unwrap_or(u64::MAX);
         if let Some(contact) = self.people.contacts.get_mut(&id) {
-            contact.row.next_in = contact.incoming.next();
+            contact.row.next_in = contact.incoming.next().min(held);
             contact.row.lost_in = contact.incoming.lost();
             let session = contact.session.to_bytes().to_vec();
-            let row = borsh::to_vec(&contact.row).unwrap_or_default();
+            match &contact.old {
+                Some(old) => {
+                    let row = old.to_bytes().to_vec();
+                    self.batch.put(Table::Session, old_session_key(id), row);
+                }
+                None => self.batch.delete(Table::Session, old_session_key(id)),
+            }
+            let mut row = contact.row.clone();
+            if !self.own.keeps_texts() {
+                row.name = format!("contact {id}");
+            }
+            let row = borsh::to_vec(&row).unwrap_or_default();
             self.batch.put(Table::Contact, id.key(), row);
             self.batch.put(Table::Session, id.key(), session);
         }
@@ -343,9 +391,7 @@ impl Client {
         match after {
             After::Eligible(id) => self.outbox.stored(id),
             After::Finished(number) => self.numbers.finish(number),
-            After::Arrived(id, row) => {
-                self.inbox.insert(id, row);
-            }
+            After::Arrived(id) => self.texts.reveal(id),
             After::Event(event) => {
                 self.outputs.push_back(Output::Effect(Effect::Event(event)));
             }
@@ -369,7 +415,7 @@ impl Role for Client {
             Input::Command(Command::Committed { ticket }) => self.committed(ticket),
             Input::Command(Command::Ask { tag, call }) => self.ask(now, tag, call),
             Input::Command(Command::Gone { tag }) => self.gone(tag),
-            Input::Command(Command::Unheard { tag }) => self.unheard(tag),
+            Input::Command(Command::Unheard { tag }) => self.unheard(now, tag),
         }
         self.upkeep(now);
         self.run_clock(now);
@@ -392,6 +438,9 @@ impl Role for Client {
         waiters
             .chain(self.emission.next())
             .chain(self.entry.poll_timeout())
+            .chain(self.expiry.poll_timeout())
+            .chain(self.receipts_due())
+            .chain(self.holding_due())
             .min()
     }
 }
@@ -410,13 +459,6 @@ fn one<T: borsh::BorshDeserialize>(rows: &Rows, table: Table) -> Result<Option<T
         .transpose()
 }
 
-fn load_inbox(rows: &Rows, table: Table) -> Result<BTreeMap<ArrivalId, InboxRow>, BadState> {
-    rows.of(table)
-        .map(|(key, value)| Some((ArrivalId::from_key(key)?, borsh::from_slice(value).ok()?)))
-        .collect::<Option<_>>()
-        .ok_or(BadState("inbox"))
-}
-
 fn load_early(rows: &Rows) -> Result<BTreeMap<(MailboxAddress, u64), Item>, BadState> {
     rows.of(Table::Early)
         .map(|(key, value)| {
@@ -430,6 +472,14 @@ fn load_early(rows: &Rows) -> Result<BTreeMap<(MailboxAddress, u64), Item>, BadS
         .ok_or(BadState("early items"))
 }
 
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod kills;
+#[cfg(test)]
+mod manners;
+#[cfg(test)]
+mod quiet;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

@@ -9,9 +9,9 @@ use crate::api::Event;
 use crate::call::MessageState;
 use crate::client::send::count;
 use crate::client::{Client, Wish};
-use crate::contacts::{Contact, ContactRow, PendingRow};
-use crate::conversation::Body;
-use crate::ids::{InvitationId, MessageId, PendingId, RequestId};
+use crate::contacts::{Contact, ContactRow, Owed, PendingRow, Terms};
+use crate::conversation::{Body, DEVICE};
+use crate::ids::{InvitationId, PendingId, RequestId};
 use crate::limits::HEADER_CHUNKS_MAX;
 use crate::mailbox::{Mailbox, Use};
 use crate::outbox::{Entry, Job};
@@ -69,7 +69,11 @@ impl Client {
             return;
         };
         match (job, body) {
-            (Job::Put { message, .. }, ReplyBody::Stored) => self.on_stored(now, message),
+            (Job::Put { message, .. }, ReplyBody::Stored) => {
+                if let Some(message) = message {
+                    self.on_stored(now, message);
+                }
+            }
             (Job::Notice { .. }, ReplyBody::Stored) => {}
             (Job::Create, ReplyBody::Created { .. } | ReplyBody::Ok) => {
                 if let Some(mailbox) = &mut self.mailbox {
@@ -115,33 +119,10 @@ impl Client {
         self.save_request(now, id);
     }
 
-    fn on_stored(&mut self, now: Now, message: Option<MessageId>) {
-        let Some(id) = message else {
-            return;
-        };
-        let Some(row) = self.people.messages.get_mut(&id) else {
-            return;
-        };
-        row.unanswered = row.unanswered.saturating_sub(1);
-        if row.unanswered == 0 && row.state != MessageState::Failed {
-            row.state = MessageState::Stored;
-        }
-        let row = row.clone();
-        self.save(Table::Message, id.key(), &row);
-        if row.state == MessageState::Stored {
-            self.text_stored(now, row.contact, id);
-            self.show(Event::State {
-                message: id,
-                state: row.state,
-            });
-        }
-    }
-
     fn on_published(&mut self, id: InvitationId) {
         if let Some(invitation) = self.people.invitations.get_mut(&id) {
             invitation.published = true;
-            let row = invitation.clone();
-            self.save(Table::Invitation, id.key(), &row);
+            self.save_invitation(id);
         }
     }
 
@@ -150,8 +131,7 @@ impl Client {
             return;
         };
         pending.blob = Some(blob.to_vec());
-        let row = pending.clone();
-        self.save(Table::Pending, id.key(), &row);
+        self.save_pending(id);
         self.greet(now, id);
     }
 
@@ -212,11 +192,15 @@ impl Client {
             address: bundle.address(),
             own_address: own,
             next_out: 1,
-            coming: Vec::new(),
             lost_in: Vec::new(),
             next_in: 1,
             not_safe: false,
             came_by: None,
+            terms: Terms::default(),
+            owed: Owed::default(),
+            waiting: None,
+            renewal: None,
+            old_until_ms: 0,
         };
         let job = Job::Put {
             address: row.address,
@@ -233,6 +217,7 @@ impl Client {
         self.save_contact(contact);
         // There is room: that was asked first.
         let _ = self.push(now, exit, job, std::time::Duration::ZERO);
+        self.tell_policy(now, contact);
         self.show(Event::Added {
             contact: pending.name.clone(),
         });
@@ -241,7 +226,7 @@ impl Client {
     /// A body with what every item carries beside it.
     pub(super) fn plaintext(&self, body: &Body) -> Plaintext {
         Plaintext {
-            device: 0,
+            device: DEVICE,
             consensus: self.follower.hash(),
             body: body.encode(),
         }
@@ -287,18 +272,7 @@ impl Client {
         match entry.job {
             Job::Put {
                 message: Some(id), ..
-            } => {
-                if let Some(row) = self.people.messages.get_mut(&id) {
-                    row.state = MessageState::Failed;
-                    let row = row.clone();
-                    self.save(Table::Message, id.key(), &row);
-                    self.text_given_up(now, row.contact, id);
-                    self.show(Event::State {
-                        message: id,
-                        state: MessageState::Failed,
-                    });
-                }
-            }
+            } => self.give_word_up(now, id, MessageState::Failed),
             Job::Fetch { pending } => {
                 self.fail_pending(pending, "the invitation's provider does not answer");
             }
@@ -348,7 +322,7 @@ impl Client {
         let bytes = std::mem::take(&mut rumour.bytes);
         if let Some(signed) = without_padding(&bytes) {
             // Only proof of two documents for one epoch has a consequence, and `judge` keeps it.
-            let _ = self.judge(signed);
+            let _ = self.judge(now, signed);
         }
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Side {
     pub(super) commands: Vec<(Instant, &'static str, NodeId)>,
     pub(super) dials: Vec<whist_types::LinkKey>,
     life: u64,
+    /// Batches that were put out, and those that became durable.
+    pub(super) commits: [u64; 2],
 }
 
 enum Due {
@@ -122,6 +124,8 @@ pub(super) struct Rig {
     mailboxes: HashMap<MailboxKey, MailboxAt>,
     addresses: HashMap<MailboxAddress, MailboxKey>,
     drops: HashMap<DropId, Drop>,
+    /// Every item that was put, by its nonce.
+    nonces: HashMap<[u8; 12], [u8; 32]>,
     /// Another document of the same epoch, which replies name instead of the true one.
     fork: Option<(ConsensusHash, Vec<u8>)>,
     rng: Rng,
@@ -166,6 +170,7 @@ impl Rig {
             mailboxes: HashMap::new(),
             addresses: HashMap::new(),
             drops: HashMap::new(),
+            nonces: HashMap::new(),
             fork: None,
             rng,
         };
@@ -196,6 +201,7 @@ impl Rig {
             commands: Vec::new(),
             dials: Vec::new(),
             life: 0,
+            commits: [0, 0],
         });
         let side = self.sides.len() - 1;
         self.start(side, seed);
@@ -280,6 +286,7 @@ impl Rig {
             }
             Output::Effect(Effect::Commit { ticket, batch }) => {
                 self.sides[side].pending.insert(ticket.number(), batch);
+                self.sides[side].commits[0] += 1;
                 if !self.weather.dead_disk {
                     self.at(COMMIT, Due::Committed { side, life, ticket });
                 }
@@ -426,7 +433,7 @@ impl Rig {
         assert!(done(self), "{what} did not happen: {all:#?}");
     }
 
-    fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) {
+    pub(super) fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) {
         while !done(self) {
             let timers = self.sides.iter().enumerate().filter_map(|(side, it)| {
                 let at = it.client.as_ref()?.poll_timeout()?;
@@ -471,6 +478,7 @@ impl Rig {
                 }
                 let batch = it.pending.remove(&ticket.number()).unwrap();
                 it.disk.apply(&batch);
+                it.commits[1] += 1;
                 self.handle(side, Input::Command(Command::Committed { ticket }));
             }
             Due::Request {
@@ -561,6 +569,7 @@ impl Rig {
             Call::Send {
                 contact,
                 text,
+                reply_to: None,
                 wait_s,
             },
         );

@@ -18,7 +18,6 @@ use crate::ids::RequestId;
 use crate::limits::CANDIDATES_MAX;
 use crate::mailbox::decoy;
 use crate::outbox::{Entry, Job};
-use crate::rows::Table;
 use crate::surbs::{Outstanding, Purpose};
 
 /// What a packet could be filled with.
@@ -104,13 +103,20 @@ impl Client {
         let mut fillings = match tick.class {
             Class::Poll if exists && tick.may_poll => vec![Filling::Get],
             Class::Poll => Vec::new(),
-            Class::Send => self
-                .outbox
-                .due(now)
-                .filter(|entry| self.can_leave(consensus, entry))
-                .take(CANDIDATES_MAX)
-                .map(|entry| Filling::Request(entry.id))
-                .collect(),
+            Class::Send => {
+                let frozen = self.frozen();
+                let thaws = |entry: &&Entry| {
+                    let to = entry.job.address();
+                    to.is_none_or(|address| !frozen.contains(address))
+                };
+                self.outbox
+                    .due(now)
+                    .filter(thaws)
+                    .filter(|entry| self.can_leave(consensus, entry))
+                    .take(CANDIDATES_MAX)
+                    .map(|entry| Filling::Request(entry.id))
+                    .collect()
+            }
             Class::Decoy => vec![Filling::Decoy],
         };
         fillings.push(Filling::Echo);
@@ -335,17 +341,16 @@ impl Client {
         else {
             return;
         };
-        let Some(row) = self.people.messages.get_mut(&message) else {
-            return;
-        };
-        row.unsent = row.unsent.saturating_sub(1);
-        if row.unsent == 0 && row.state == MessageState::Queued {
-            row.state = MessageState::Sent;
-            let state = row.state;
-            self.show(Event::State { message, state });
-        }
-        if let Some(row) = self.people.messages.get(&message).cloned() {
-            self.save(Table::Message, message.key(), &row);
+        let mut left = false;
+        let row = self.change_message(message, |row| {
+            row.unsent = row.unsent.saturating_sub(1);
+            left = row.unsent == 0 && row.state == MessageState::Queued;
+            if left {
+                row.state = MessageState::Sent;
+            }
+        });
+        if let Some(row) = row.filter(|_| left) {
+            self.show_state(message, &row);
         }
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use whist_link::RECORD_BYTES;
 use whist_netdoc::{Consensus, PROFILES};
-use whist_types::{Layer, Now};
+use whist_types::Now;
 
 use crate::account::family_of;
 use crate::api::seconds_up;
 use crate::call::{ContactInfo, Status};
 
 use crate::client::Client;
-use crate::limits::{CROWD_PACKETS_MIN, CROWD_SESSIONS_MIN};
+use crate::client::warn::{few_sessions, thin_mixes};
 
 const SECONDS_PER_MONTH: f64 = 30.0 * 24.0 * 3_600.0;
 
@@ -28,7 +28,13 @@ impl Client {
                 name: contact.row.name.clone(),
                 fingerprint: contact.peer().fingerprint().to_string(),
                 not_safe: contact.row.not_safe,
-                unread: self.inbox.values().filter(|r| r.contact == *id).count(),
+                safety: contact.safety(),
+                blocked: contact.row.terms.blocked,
+                unread: self
+                    .texts
+                    .unread()
+                    .filter(|(_, r)| r.contact == *id)
+                    .count(),
                 shares_entry_family: own.is_some() && family(contact.row.provider) == own,
             })
             .collect();
@@ -58,10 +64,11 @@ impl Client {
             mailbox_provider: self.mailbox.as_ref().map(|m| m.provider().to_string()),
             mailbox: self.mailbox.as_ref().is_some_and(|m| m.is_created()),
             contacts: self.people.contacts.len(),
-            unread: self.inbox.len(),
+            unread: self.texts.unread_len(),
             outbox: self.outbox.len(),
             outbox_leaves_s: self.outbox_leaves_s(),
             invitations_ready: self.people.invitations.values().filter(ready).count(),
+            banners: self.banners(),
             warnings: self.warnings(now, consensus.as_deref()),
             loss: loss.loss(),
             loss_alarm: loss.alarm,
@@ -133,21 +140,10 @@ impl Client {
     }
 
     fn crowd_warnings(&self, consensus: &Consensus, warn: &mut impl FnMut(String)) {
-        let parameters = consensus.parameters();
-        let thin = (0..parameters.layers).filter(|layer| {
-            let mixes = consensus.mixes(Layer::new(*layer));
-            let load: f64 = mixes.iter().map(|m| f64::from(m.load)).sum();
-            let count = f64::from(u32::try_from(mixes.len()).unwrap_or(u32::MAX));
-            load < CROWD_PACKETS_MIN * count
-        });
-        if thin.count() > 0 {
+        if thin_mixes(consensus) {
             warn("the crowd is small: fewer than 5 packets are expected in a mix".into());
         }
-        let sessions = consensus
-            .providers()
-            .iter()
-            .fold(0_u64, |sum, p| sum.saturating_add(u64::from(p.load)));
-        if sessions < CROWD_SESSIONS_MIN {
+        if few_sessions(consensus) {
             warn("the crowd is small: fewer than 100 sessions are on line".into());
         }
         if let Some(mailbox) = &self.mailbox

@@ -116,6 +116,7 @@ fn a_kill_at_any_moment_loses_and_doubles_nothing() {
             Call::Send {
                 contact,
                 text,
+                reply_to: None,
                 wait_s,
             },
         );
@@ -397,6 +398,7 @@ fn six_repeats_without_an_answer_and_the_person_is_told() {
         Call::Send {
             contact: "bob".into(),
             text: "hi".into(),
+            reply_to: None,
             wait_s: 600,
         },
     );
@@ -567,6 +569,7 @@ fn malformed_and_unknown_names_get_the_documented_codes() {
     let send = |contact: &str, text: String| Call::Send {
         contact: contact.into(),
         text,
+        reply_to: None,
         wait_s: 0,
     };
     let add = |name: &str, invitation: &str| Call::Add {

@@ -37,6 +37,8 @@ impl Client {
         if self.swept != Some(epoch) {
             self.swept = Some(epoch);
             self.expire_skipped_keys(now);
+            self.expire_sessions(now);
+            self.look_at_states(now);
         }
         let newest = self.follower.newest().map(|newest| newest.epoch());
         self.following = match self.following {
@@ -55,6 +57,9 @@ impl Client {
             self.stale = true;
             self.show(Event::Stale);
         }
+        self.expire_texts(now);
+        self.send_receipts(now);
+        self.finish_held(now);
         self.choose_peer(now);
     }
 
@@ -210,14 +215,7 @@ impl Client {
             .map(|(id, _)| *id)
             .collect();
         let any = !old.is_empty();
-        for id in old {
-            if let Some(row) = self.people.invitations.remove(&id) {
-                self.batch.delete(Table::Invitation, id.key());
-                if let Some(mailbox) = &mut self.mailbox {
-                    mailbox.forget(&row.address);
-                }
-            }
-        }
+        old.into_iter().for_each(|id| self.drop_invitation(id));
         if any {
             self.save_mailbox();
         }
@@ -230,6 +228,17 @@ impl Client {
         if !addresses.is_empty() && !revoking && self.outbox.room() > 0 {
             let wait = self.rare_wait(now);
             let _ = self.push(now, provider, Job::Revoke { addresses }, wait);
+        }
+    }
+
+    /// Forgets an invitation; its address is taken back later. The mailbox is to be saved.
+    pub(super) fn drop_invitation(&mut self, id: InvitationId) {
+        if let Some(row) = self.people.invitations.remove(&id) {
+            self.batch.delete(Table::Invitation, id.key());
+            self.forget_early(row.address);
+            if let Some(mailbox) = &mut self.mailbox {
+                mailbox.forget(&row.address);
+            }
         }
     }
 

@@ -142,6 +142,10 @@ fn log(event: &Event) {
         // Nothing of a message, a contact or an invitation in any log.
         Event::Answer { .. }
         | Event::Received { .. }
+        | Event::Revised { .. }
+        | Event::Timer { .. }
+        | Event::KeyChanged { .. }
+        | Event::Banner { .. }
         | Event::Added { .. }
         | Event::AddFailed { .. }
         | Event::State { .. }

@@ -145,6 +145,7 @@ impl Table {
         let call = Call::Send {
             contact: to.into(),
             text: text.clone(),
+            reply_to: None,
             wait_s: 0,
         };
         let tag = from.ask(call).await;

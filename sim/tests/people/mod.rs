@@ -105,6 +105,7 @@ pub fn send(cast: &mut Cast, from: u8, text: &str) {
         Call::Send {
             contact: contact.into(),
             text: text.into(),
+            reply_to: None,
             wait_s: 0,
         },
     );

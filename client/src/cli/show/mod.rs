@@ -30,6 +30,28 @@ pub(super) fn text(call: &Call, answer: &Value, color: bool) -> String {
             })
             .collect::<Vec<_>>()
             .join("\n"),
+        // What is not listed as a command yet has its JSON as text.
+        Call::History { .. }
+        | Call::HistoryKeep { .. }
+        | Call::Search { .. }
+        | Call::MessageStatus { .. }
+        | Call::MessageCancel { .. }
+        | Call::MessageDelete { .. }
+        | Call::MessageEdit { .. }
+        | Call::Outbox {}
+        | Call::Verify { .. }
+        | Call::ContactShow { .. }
+        | Call::ContactRename { .. }
+        | Call::ContactSet { .. }
+        | Call::ContactBlock { .. }
+        | Call::ContactUnblock { .. }
+        | Call::ContactRemove { .. }
+        | Call::ContactAcceptKey { .. }
+        | Call::ContactRefuseKey { .. }
+        | Call::SessionReset { .. }
+        | Call::IdentityShow {}
+        | Call::IdentityRotate {}
+        | Call::Dismiss { .. } => answer.to_string(),
         Call::Contacts {} => list(answer, "contacts")
             .map(|contact| people::line(contact, color))
             .collect::<Vec<_>>()

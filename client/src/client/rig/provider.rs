@@ -91,6 +91,13 @@ impl Rig {
     }
 
     fn put(&mut self, address: MailboxAddress, item: &[u8; 1_536]) {
+        let nonce = *item.first_chunk().unwrap();
+        let hash = *blake3::hash(item).as_bytes();
+        let before = self.nonces.insert(nonce, hash);
+        assert!(
+            before.is_none_or(|it| it == hash),
+            "one nonce for two items"
+        );
         let Some(key) = self.addresses.get(&address) else {
             return;
         };

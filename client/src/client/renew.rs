@@ -1,0 +1,228 @@
+//! New sessions with known contacts, and keys that changed.
+//!
+//! Either side can ask for a new session: it sends a bundle in a word, and the other's first item
+//! answers it. A bundle of another identity than the known one is a changed key: nothing is sent
+//! until the person accepts the very key that it compared, and nothing that was written before is
+//! ever sealed again.
+
+use std::collections::BTreeSet;
+
+use whist_ratchet::{Bundle, Item, PersonKey, Plaintext, PrekeySecrets, Session, UnverifiedBundle};
+use whist_types::{MailboxAddress, Now};
+
+use crate::api::Event;
+use crate::call::MessageState;
+use crate::client::Client;
+use crate::client::ask::{OTHER, UNKNOWN_CONTACT};
+use crate::contacts::{Contact, KeyChange, Renewal, What};
+use crate::conversation::{Body, Word};
+use crate::ids::{ContactId, MessageId};
+use crate::indicators::Indicator;
+use crate::rpc::RpcError;
+
+impl Contact {
+    /// The bundle of a changed key, while it waits to be accepted.
+    pub(super) fn waiting(&self) -> Option<Bundle> {
+        read_bundle(self.row.waiting.as_deref()?)
+    }
+}
+
+fn read_bundle(bytes: &[u8]) -> Option<Bundle> {
+    let bytes = bytes.try_into().ok()?;
+    UnverifiedBundle::from_bytes(bytes).ok()?.verify().ok()
+}
+
+impl Client {
+    /// Addresses to which nothing leaves: the keys of those contacts changed.
+    pub(super) fn frozen(&self) -> BTreeSet<MailboxAddress> {
+        let contacts = self.people.contacts.values();
+        let changed = contacts.filter(|contact| contact.row.waiting.is_some());
+        changed.map(|contact| contact.row.address).collect()
+    }
+
+    /// Asks a contact for a new session, under the identity of now.
+    pub(super) fn renew(&mut self, now: Now, id: ContactId) -> Result<MessageId, RpcError> {
+        let gone = || RpcError::new(UNKNOWN_CONTACT, "unknown contact");
+        let own = self.people.contacts.get(&id).ok_or_else(gone)?;
+        let own = own.row.own_address;
+        let home = self.mailbox.as_ref().map(|mailbox| mailbox.provider());
+        let home = home.ok_or_else(|| RpcError::new(OTHER, "there is no mailbox yet"))?;
+        let identity = self.identity();
+        let (prekeys, bundle) = PrekeySecrets::generate(&identity, home, own, &mut self.rng);
+        let word = Word::Renew {
+            bundle: Box::new(bundle.to_bytes()),
+        };
+        let message = self.say(now, id, What::Renewal, &word)?;
+        let contact = self.people.contacts.get_mut(&id).ok_or_else(gone)?;
+        contact.row.renewal = Some(Renewal {
+            key: *bundle.invitation_key().expose(),
+            prekeys: prekeys.to_bytes().to_vec(),
+        });
+        self.save_contact(id);
+        Ok(message)
+    }
+
+    /// The contact asks for a new session.
+    pub(super) fn renewed(&mut self, now: Now, id: ContactId, bundle: &[u8]) {
+        let own = self.identity().public();
+        let Some(bundle) = read_bundle(bundle).filter(|bundle| bundle.identity() != own) else {
+            return self.unreadable();
+        };
+        let Some(contact) = self.people.contacts.get_mut(&id) else {
+            return;
+        };
+        if bundle.identity() != contact.peer() {
+            return self.key_changed(now, id, &bundle);
+        }
+        // Both asked at once: the request of the higher key counts.
+        if contact.row.renewal.is_some() && own > contact.peer() {
+            return;
+        }
+        contact.row.renewal = None;
+        // With a full outbox the contact has to ask again.
+        let _ = self.begin_anew(now, id, &bundle);
+    }
+
+    fn key_changed(&mut self, now: Now, id: ContactId, bundle: &Bundle) {
+        let Some(contact) = self.people.contacts.get_mut(&id) else {
+            return;
+        };
+        contact.row.waiting = Some(bundle.to_bytes().to_vec());
+        contact.row.renewal = None;
+        let accept = contact.row.terms.key_change == KeyChange::Accept;
+        self.save_contact(id);
+        let contact = self.name_of(id);
+        self.show(Event::KeyChanged { contact });
+        self.raise(now, Indicator::KeyChanged, Some(id));
+        if accept {
+            let _ = self.accept_key(now, id, bundle);
+        }
+    }
+
+    /// The person accepts this key. What was under way to the old one is given up: it is for the
+    /// person to say whether the new one may read it.
+    pub(super) fn accept_key(
+        &mut self,
+        now: Now,
+        id: ContactId,
+        bundle: &Bundle,
+    ) -> Result<(), RpcError> {
+        let Some(contact) = self.people.contacts.get_mut(&id) else {
+            return Err(RpcError::new(UNKNOWN_CONTACT, "unknown contact"));
+        };
+        let address = contact.row.address;
+        contact.row.waiting = None;
+        let requests = self.outbox.requests_to(&address);
+        let mut given_up = BTreeSet::new();
+        for request in requests {
+            let entry = self.outbox.answered(request);
+            self.save_request(now, request);
+            given_up.extend(entry.and_then(|entry| entry.job.message()));
+        }
+        self.begin_anew(now, id, bundle)?;
+        for message in given_up {
+            self.give_word_up(now, message, MessageState::Failed);
+        }
+        Ok(())
+    }
+
+    /// Answers a bundle with a first item. The session before still opens what is on its way.
+    fn begin_anew(&mut self, now: Now, id: ContactId, bundle: &Bundle) -> Result<(), RpcError> {
+        let full = || RpcError::new(OTHER, "the outbox is full");
+        if self.outbox.room() == 0 {
+            return Err(full());
+        }
+        let home = self.mailbox.as_ref().map(|mailbox| mailbox.provider());
+        let (Some(provider), Some(contact)) = (home, self.people.contacts.get(&id)) else {
+            return Err(RpcError::new(OTHER, "there is no mailbox yet"));
+        };
+        let greeting = Body::Greeting {
+            provider,
+            address: contact.row.own_address,
+        };
+        let (first, identity) = (self.plaintext(&greeting), self.identity());
+        let key = bundle.invitation_key();
+        let made = Session::initiate(&identity, bundle, &key, &first, &mut self.rng);
+        let (session, item) = made.map_err(|error| RpcError::new(OTHER, error.to_string()))?;
+        self.take_session(now, id, session, bundle.provider(), bundle.address());
+        self.put(now, id, vec![item], None)
+    }
+
+    fn take_session(
+        &mut self,
+        now: Now,
+        id: ContactId,
+        session: Session,
+        provider: whist_types::NodeId,
+        address: MailboxAddress,
+    ) {
+        let until = now.wall.after(self.parameters().item_ttl()).as_millis();
+        if let Some(contact) = self.people.contacts.get_mut(&id) {
+            let old = std::mem::replace(&mut contact.session, session);
+            contact.old = Some(old);
+            contact.row.old_until_ms = until;
+            contact.row.provider = provider;
+            contact.row.address = address;
+        }
+        self.save_contact(id);
+    }
+
+    /// Forgets sessions that nothing can come from any more.
+    pub(super) fn expire_sessions(&mut self, now: Now) {
+        let contacts = self.people.contacts.iter_mut();
+        let over: Vec<ContactId> = contacts
+            .filter(|(_, c)| c.old.is_some() && c.row.old_until_ms <= now.wall.as_millis())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            if let Some(contact) = self.people.contacts.get_mut(&id) {
+                contact.old = None;
+            }
+            self.save_contact(id);
+        }
+    }
+
+    /// Whether an item that no session opens is the answer to our request for a new one.
+    pub(super) fn answers_renewal(&mut self, now: Now, id: ContactId, item: &Item) -> bool {
+        let identity = self.identity();
+        let Some(contact) = self.people.contacts.get_mut(&id) else {
+            return false;
+        };
+        let Some(renewal) = contact.row.renewal.clone() else {
+            return false;
+        };
+        let Ok(prekeys) = PrekeySecrets::from_bytes(&renewal.prekeys) else {
+            return false;
+        };
+        let key = whist_ratchet::InvitationKey::from_bytes(renewal.key);
+        let made = Session::accept(&identity, &prekeys, &key, item, &mut self.rng);
+        let Ok((session, plaintext, peer)) = made else {
+            return false;
+        };
+        let known = contact.peer();
+        self.answered_by(now, id, session, &plaintext, (peer, known))
+    }
+
+    fn answered_by(
+        &mut self,
+        now: Now,
+        id: ContactId,
+        session: Session,
+        plaintext: &Plaintext,
+        (peer, known): (PersonKey, PersonKey),
+    ) -> bool {
+        if peer != known {
+            // Somebody else has what was sent to the contact alone.
+            self.raise(now, Indicator::KeyChanged, Some(id));
+            return false;
+        }
+        let Some(Body::Greeting { provider, address }) = Body::decode(&plaintext.body) else {
+            return false;
+        };
+        if let Some(contact) = self.people.contacts.get_mut(&id) {
+            contact.row.renewal = None;
+        }
+        self.take_session(now, id, session, provider, address);
+        true
+    }
+}
