@@ -202,7 +202,7 @@ mod tests {
     fn banners_are_bounded_and_the_grave_ones_stay() {
         let mut banners = Banners::default();
         banners.raise(Indicator::KeyChanged, ONE, 0);
-        for i in 0..2 * BANNERS_MAX as u64 {
+        for i in (0_u64..).take(2 * BANNERS_MAX) {
             banners.raise(Indicator::Gap, Some(ContactId::new(i)), i);
         }
         assert_eq!(banners.all().count(), BANNERS_MAX);

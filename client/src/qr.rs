@@ -11,8 +11,8 @@ pub fn terminal(text: &str) -> Option<String> {
     let code = QrCode::new(text.as_bytes()).ok()?;
     let drawn = code
         .render::<Dense1x2>()
-        .dark_color(Dense1x2::Dark)
-        .light_color(Dense1x2::Light)
+        .dark_color(Dense1x2::Light)
+        .light_color(Dense1x2::Dark)
         .quiet_zone(true)
         .build();
     Some(drawn)

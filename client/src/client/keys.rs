@@ -19,13 +19,6 @@ fn client(rig: &mut Rig, side: usize) -> &mut Client {
     rig.sides[side].client.as_mut().unwrap()
 }
 
-fn call(rig: &mut Rig, side: usize, call: Call) -> Result<Answer, RpcError> {
-    let tag = 70_000 + rig.sides[side].events.len() as u64;
-    rig.ask(side, tag, call);
-    rig.run(Duration::from_millis(10));
-    rig.answer(side, tag).unwrap()
-}
-
 fn send(rig: &mut Rig, side: usize, contact: &str, text: &str) -> Result<MessageId, RpcError> {
     let send = Call::Send {
         contact: contact.into(),
@@ -33,7 +26,7 @@ fn send(rig: &mut Rig, side: usize, contact: &str, text: &str) -> Result<Message
         reply_to: None,
         wait_s: 0,
     };
-    match call(rig, side, send)? {
+    match rig.asked(side, send)? {
         Answer::Message { message, .. } => Ok(message),
         other => panic!("{other:?}"),
     }
@@ -41,7 +34,7 @@ fn send(rig: &mut Rig, side: usize, contact: &str, text: &str) -> Result<Message
 
 fn details(rig: &mut Rig, side: usize, contact: &str) -> ContactDetails {
     let contact = contact.to_owned();
-    match call(rig, side, Call::ContactShow { contact }) {
+    match rig.asked(side, Call::ContactShow { contact }) {
         Ok(Answer::Contact(details)) => *details,
         other => panic!("{other:?}"),
     }
@@ -95,12 +88,12 @@ fn nothing_is_sent_to_a_changed_key_until_the_very_key_that_was_compared_is_acce
         contact: "bob".into(),
         number,
     };
-    let old = call(&mut rig, alice, accept(known.number));
+    let old = rig.asked(alice, accept(known.number));
     assert_eq!(old.unwrap_err().code, 1, "the number of the old key");
     // The key changes once more while the person compares.
     claim(&mut rig, bob, 91);
     rig.until("another change", |rig| changed(rig, alice) == 2);
-    let stale = call(&mut rig, alice, accept(known.new_number.unwrap()));
+    let stale = rig.asked(alice, accept(known.new_number.unwrap()));
     assert_eq!(stale.unwrap_err().code, 1, "not the key that was compared");
     rig.run(Duration::from_secs(1));
     rig.start(alice, 80);
@@ -108,7 +101,7 @@ fn nothing_is_sent_to_a_changed_key_until_the_very_key_that_was_compared_is_acce
     assert_eq!(send(&mut rig, alice, "bob", "refused").unwrap_err().code, 6);
     assert_eq!(client(&mut rig, alice).stats().sent.put, 0, "{puts} before");
     let now = details(&mut rig, alice, "bob").new_number.unwrap();
-    call(&mut rig, alice, accept(now)).unwrap();
+    rig.asked(alice, accept(now)).unwrap();
     assert_eq!(
         details(&mut rig, alice, "bob").info.safety,
         Safety::Verified
@@ -163,9 +156,10 @@ fn a_malicious_contact_cannot_have_anything_sealed_or_sent_again() {
     assert_eq!(items(&mut rig), waiting, "and nothing new is sealed");
     let number = details(&mut rig, alice, "bob").new_number.unwrap();
     let contact = "bob".to_owned();
-    call(&mut rig, alice, Call::ContactAcceptKey { contact, number }).unwrap();
+    rig.asked(alice, Call::ContactAcceptKey { contact, number })
+        .unwrap();
     for message in secret {
-        let state = call(&mut rig, alice, Call::MessageStatus { message }).unwrap();
+        let state = rig.asked(alice, Call::MessageStatus { message }).unwrap();
         let failed = MessageState::Failed;
         assert_eq!(
             state,
@@ -186,7 +180,8 @@ fn a_changed_key_that_is_turned_down_leaves_the_old_one_in_force() {
     claim(&mut rig, bob, 90);
     rig.until("the change", |rig| changed(rig, alice) == 1);
     let contact = "bob".to_owned();
-    call(&mut rig, alice, Call::ContactRefuseKey { contact }).unwrap();
+    rig.asked(alice, Call::ContactRefuseKey { contact })
+        .unwrap();
     assert_eq!(
         details(&mut rig, alice, "bob").info.safety,
         Safety::Unverified
@@ -203,9 +198,9 @@ fn a_new_session_of_the_same_people_loses_nothing_whoever_asks_and_even_if_both_
             contact: contact.into(),
         };
         send(&mut rig, alice, "bob", "0").unwrap();
-        call(&mut rig, alice, reset("bob")).unwrap();
+        rig.asked(alice, reset("bob")).unwrap();
         if both {
-            call(&mut rig, bob, reset("alice")).unwrap();
+            rig.asked(bob, reset("alice")).unwrap();
         }
         for i in 1..4 {
             send(&mut rig, alice, "bob", &i.to_string()).unwrap();
@@ -252,7 +247,7 @@ fn who_takes_a_new_identity_is_heard_again_when_the_contact_has_accepted_it() {
             true => Call::IdentityRotate {},
             false => Call::IdentityShow {},
         };
-        match call(rig, bob, which) {
+        match rig.asked(bob, which) {
             Ok(Answer::Identity { fingerprint }) => fingerprint,
             other => panic!("{other:?}"),
         }
@@ -268,7 +263,8 @@ fn who_takes_a_new_identity_is_heard_again_when_the_contact_has_accepted_it() {
         "what both compare"
     );
     let contact = "bob".to_owned();
-    call(&mut rig, alice, Call::ContactAcceptKey { contact, number }).unwrap();
+    rig.asked(alice, Call::ContactAcceptKey { contact, number })
+        .unwrap();
     send(&mut rig, alice, "bob", "you again").unwrap();
     rig.until("the text", |rig| texts(rig, bob) == ["you again"]);
     assert_eq!(details(&mut rig, alice, "bob").info.fingerprint, after);
@@ -294,12 +290,10 @@ fn a_banner_stays_over_a_restart_until_it_is_dismissed() {
     assert_eq!(banner.contact.as_deref(), Some("bob"));
     assert!(banner.advice.contains("Compare"));
     let banner = banner.banner;
-    call(&mut rig, alice, Call::Dismiss { banner }).unwrap();
+    rig.asked(alice, Call::Dismiss { banner }).unwrap();
     assert_eq!(find(&mut rig), None);
     assert_eq!(
-        call(&mut rig, alice, Call::Dismiss { banner })
-            .unwrap_err()
-            .code,
+        rig.asked(alice, Call::Dismiss { banner }).unwrap_err().code,
         2
     );
 }

@@ -17,14 +17,6 @@ fn client(rig: &mut Rig, side: usize) -> &mut Client {
     rig.sides[side].client.as_mut().unwrap()
 }
 
-/// Asks and gives the answer, which comes when the vault holds what it speaks of.
-fn call(rig: &mut Rig, side: usize, call: Call) -> Result<Answer, RpcError> {
-    let tag = 50_000 + rig.sides[side].events.len() as u64;
-    rig.ask(side, tag, call);
-    rig.run(Duration::from_millis(10));
-    rig.answer(side, tag).unwrap()
-}
-
 fn say(rig: &mut Rig, side: usize, contact: &str, text: &str) -> MessageId {
     answer(rig, side, contact, text, None)
 }
@@ -42,7 +34,7 @@ fn answer(
         reply_to,
         wait_s: 0,
     };
-    match call(rig, side, send) {
+    match rig.asked(side, send) {
         Ok(Answer::Message { message, .. }) => message,
         other => panic!("{other:?}"),
     }
@@ -57,7 +49,7 @@ fn texts(answer: Result<Answer, RpcError>) -> Vec<Text> {
 
 fn read(rig: &mut Rig, side: usize) -> Vec<Text> {
     let (contact, wait_s) = (None, 0);
-    texts(call(rig, side, Call::Receive { contact, wait_s }))
+    texts(rig.asked(side, Call::Receive { contact, wait_s }))
 }
 
 fn history(rig: &mut Rig, side: usize) -> Vec<Text> {
@@ -67,7 +59,7 @@ fn history(rig: &mut Rig, side: usize) -> Vec<Text> {
         before,
         limit,
     };
-    texts(call(rig, side, history))
+    texts(rig.asked(side, history))
 }
 
 fn contents(texts: &[Text]) -> Vec<&str> {
@@ -75,7 +67,7 @@ fn contents(texts: &[Text]) -> Vec<&str> {
 }
 
 fn state(rig: &mut Rig, side: usize, message: MessageId) -> MessageState {
-    match call(rig, side, Call::MessageStatus { message }) {
+    match rig.asked(side, Call::MessageStatus { message }) {
         Ok(Answer::Message { state, .. }) => state,
         other => panic!("{other:?}"),
     }
@@ -96,7 +88,7 @@ fn switch(rig: &mut Rig, side: usize, contact: &str, on: Receipts) {
     if let Call::ContactSet { receipts, .. } = &mut call_set {
         *receipts = Some(on);
     }
-    call(rig, side, call_set).unwrap();
+    rig.asked(side, call_set).unwrap();
 }
 
 fn time(rig: &mut Rig, side: usize, contact: &str, seconds: u32) {
@@ -104,12 +96,12 @@ fn time(rig: &mut Rig, side: usize, contact: &str, seconds: u32) {
     if let Call::ContactSet { timer_s, .. } = &mut call_set {
         *timer_s = Some(seconds);
     }
-    call(rig, side, call_set).unwrap();
+    rig.asked(side, call_set).unwrap();
 }
 
 fn details(rig: &mut Rig, side: usize, contact: &str) -> ContactDetails {
     let contact = contact.to_owned();
-    match call(rig, side, Call::ContactShow { contact }) {
+    match rig.asked(side, Call::ContactShow { contact }) {
         Ok(Answer::Contact(details)) => *details,
         other => panic!("{other:?}"),
     }
@@ -188,21 +180,23 @@ fn an_answer_an_edit_and_a_deletion_come_in_their_order() {
     arrives(&mut rig, alice, 1);
     assert_eq!(read(&mut rig, alice)[0].reply_to, Some(first));
     let (message, text) = (first, "second draft".to_owned());
-    call(&mut rig, alice, Call::MessageEdit { message, text }).unwrap();
+    rig.asked(alice, Call::MessageEdit { message, text })
+        .unwrap();
     say(&mut rig, alice, "bob", "after the edit");
     arrives(&mut rig, bob, 2);
     let kept = history(&mut rig, bob);
     assert_eq!(contents(&kept), ["second draft", "an answer"]);
     assert!(kept[0].edited && kept[1].reply_to == Some(kept[0].message));
     let everybody = true;
-    call(&mut rig, alice, Call::MessageDelete { message, everybody }).unwrap();
+    rig.asked(alice, Call::MessageDelete { message, everybody })
+        .unwrap();
     say(&mut rig, alice, "bob", "after the deletion");
     arrives(&mut rig, bob, 3);
     assert!(history(&mut rig, bob)[0].deleted);
     assert!(!on_disk(&rig, bob, "draft") && !on_disk(&rig, alice, "draft"));
     let message = got[0].message;
     let text = String::new();
-    let not_own = call(&mut rig, bob, Call::MessageEdit { message, text });
+    let not_own = rig.asked(bob, Call::MessageEdit { message, text });
     assert_eq!(not_own.unwrap_err().code, 2, "one's own alone");
 }
 
@@ -211,11 +205,11 @@ fn a_text_that_waits_to_be_read_changes_with_its_edit() {
     let (mut rig, alice, bob) = Rig::pair(parameters());
     let message = say(&mut rig, alice, "bob", "wrong");
     let text = "right".to_owned();
-    call(&mut rig, alice, Call::MessageEdit { message, text }).unwrap();
+    rig.asked(alice, Call::MessageEdit { message, text })
+        .unwrap();
     let gone = say(&mut rig, alice, "bob", "said in haste");
     let everybody = true;
-    call(
-        &mut rig,
+    rig.asked(
         alice,
         Call::MessageDelete {
             message: gone,
@@ -236,7 +230,7 @@ fn a_text_is_taken_back_before_it_leaves_and_nothing_is_missing() {
     let (mut rig, alice, bob) = Rig::pair(parameters());
     rig.cut(alice);
     let message = say(&mut rig, alice, "bob", "never to be read");
-    call(&mut rig, alice, Call::MessageCancel { message }).unwrap();
+    rig.asked(alice, Call::MessageCancel { message }).unwrap();
     assert!(!on_disk(&rig, alice, "never to be read"));
     say(&mut rig, alice, "bob", "instead");
     arrives(&mut rig, bob, 1);
@@ -251,7 +245,7 @@ fn a_text_is_taken_back_before_it_leaves_and_nothing_is_missing() {
     assert!(contact.row.owed.missing.is_empty());
     let sent = say(&mut rig, alice, "bob", "gone out");
     arrives(&mut rig, bob, 2);
-    let late = call(&mut rig, alice, Call::MessageCancel { message: sent });
+    let late = rig.asked(alice, Call::MessageCancel { message: sent });
     assert_eq!(late.unwrap_err().code, 1);
 }
 
@@ -345,7 +339,7 @@ fn texts_are_kept_for_thirty_days_unless_a_contact_has_another_time() {
     if let Call::ContactSet { retention_days, .. } = &mut shorter {
         *retention_days = Some(2);
     }
-    call(&mut rig, bob, shorter).unwrap();
+    rig.asked(bob, shorter).unwrap();
     let now = rig.now;
     let it = client(&mut rig, bob);
     it.expire_texts(later(now, 1));
@@ -368,13 +362,13 @@ fn a_contact_is_verified_by_its_own_number_alone_and_each_text_says_how_sure_one
         undo,
     };
     let wrong = number.replace('1', "2");
-    let refused = call(&mut rig, alice, verify(Some(wrong), false)).unwrap_err();
+    let refused = rig.asked(alice, verify(Some(wrong), false)).unwrap_err();
     assert!(refused.message.contains("stand between"), "{refused}");
     assert_eq!(
         details(&mut rig, alice, "bob").info.safety,
         Safety::Unverified
     );
-    call(&mut rig, alice, verify(Some(number), false)).unwrap();
+    rig.asked(alice, verify(Some(number), false)).unwrap();
     rig.run(Duration::from_millis(10));
     rig.start(alice, 43);
     assert_eq!(
@@ -385,7 +379,7 @@ fn a_contact_is_verified_by_its_own_number_alone_and_each_text_says_how_sure_one
     rig.until("the text", |rig| rig.texts(alice).len() == 2);
     rig.run(Duration::from_millis(10));
     assert_eq!(read(&mut rig, alice)[0].safety, Safety::Verified);
-    call(&mut rig, alice, verify(None, true)).unwrap();
+    rig.asked(alice, verify(None, true)).unwrap();
     assert_eq!(
         details(&mut rig, alice, "bob").info.safety,
         Safety::Unverified
@@ -398,7 +392,7 @@ fn a_blocked_contact_is_dropped_without_a_word_and_heard_again_afterwards() {
     let block = |contact: &str| Call::ContactBlock {
         contact: contact.into(),
     };
-    call(&mut rig, bob, block("alice")).unwrap();
+    rig.asked(bob, block("alice")).unwrap();
     let sent = client(&mut rig, bob).stats().sent.put;
     let unheard = say(&mut rig, alice, "bob", "listen");
     rig.run(Duration::from_secs(60));
@@ -415,9 +409,9 @@ fn a_blocked_contact_is_dropped_without_a_word_and_heard_again_afterwards() {
         reply_to: None,
         wait_s: 0,
     };
-    assert_eq!(call(&mut rig, bob, back).unwrap_err().code, 2);
+    assert_eq!(rig.asked(bob, back).unwrap_err().code, 2);
     let contact = "alice".to_owned();
-    call(&mut rig, bob, Call::ContactUnblock { contact }).unwrap();
+    rig.asked(bob, Call::ContactUnblock { contact }).unwrap();
     say(&mut rig, alice, "bob", "again");
     arrives(&mut rig, bob, 1);
     assert_eq!(contents(&read(&mut rig, bob)), ["again"]);
@@ -442,7 +436,7 @@ fn a_removed_contact_leaves_nothing_in_the_vault_and_its_address_is_taken_back()
         .unwrap();
     let own = own.row.own_address;
     let contact = "alice".to_owned();
-    call(&mut rig, bob, Call::ContactRemove { contact }).unwrap();
+    rig.asked(bob, Call::ContactRemove { contact }).unwrap();
     assert!(!on_disk(&rig, bob, "canary") && !on_disk(&rig, bob, "alice"));
     for table in [
         Table::Contact,
@@ -479,7 +473,7 @@ fn the_history_is_read_in_pages_and_searched_whatever_the_case() {
             before,
             limit,
         };
-        texts(call(rig, alice, call_history))
+        texts(rig.asked(alice, call_history))
     };
     let last = page(&mut rig, None, Some(2));
     assert_eq!(contents(&last), ["Text 4", "Text 5"]);
@@ -490,20 +484,20 @@ fn the_history_is_read_in_pages_and_searched_whatever_the_case() {
         contact: None,
     };
     assert_eq!(
-        contents(&texts(call(&mut rig, alice, search("tExT 3")))),
+        contents(&texts(rig.asked(alice, search("tExT 3")))),
         ["Text 3"]
     );
     assert!(
-        texts(call(&mut rig, bob, search("text"))).is_empty(),
+        texts(rig.asked(bob, search("text"))).is_empty(),
         "unread is no history"
     );
-    let number = texts(call(&mut rig, alice, search("text 0")))[0].message;
+    let number = texts(rig.asked(alice, search("text 0")))[0].message;
     rig.until("stored", |rig| {
         rig.sides[alice].client.as_ref().unwrap().outbox_len() == 0
     });
     assert_eq!(state(&mut rig, alice, number), MessageState::Stored);
     assert_eq!(
-        call(&mut rig, alice, Call::Outbox {}),
+        rig.asked(alice, Call::Outbox {}),
         Ok(Answer::Outbox { outgoing: vec![] })
     );
 }

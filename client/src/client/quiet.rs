@@ -7,22 +7,14 @@ use crate::call::{Answer, Call};
 use crate::client::Client;
 use crate::client::rig::{Rig, parameters};
 use crate::conversation::History;
-use crate::rpc::RpcError;
 
 fn client(rig: &mut Rig, side: usize) -> &mut Client {
     rig.sides[side].client.as_mut().unwrap()
 }
 
-fn call(rig: &mut Rig, side: usize, call: Call) -> Result<Answer, RpcError> {
-    let tag = 90_000 + rig.sides[side].events.len() as u64;
-    rig.ask(side, tag, call);
-    rig.run(Duration::from_millis(10));
-    rig.answer(side, tag).unwrap()
-}
-
 fn read(rig: &mut Rig, side: usize) -> Vec<String> {
     let (contact, wait_s) = (None, 0);
-    match call(rig, side, Call::Receive { contact, wait_s }) {
+    match rig.asked(side, Call::Receive { contact, wait_s }) {
         Ok(Answer::Texts { texts }) => texts.iter().map(|text| text.text.clone()).collect(),
         other => panic!("{other:?}"),
     }
@@ -39,7 +31,10 @@ fn pair() -> (Rig, usize, usize) {
     slow.rare_mean_ms = 5_000;
     let (mut rig, alice, bob) = Rig::pair(slow);
     let keep = History::None;
-    call(&mut rig, bob, Call::HistoryKeep { keep }).unwrap();
+    let refused = rig.asked(bob, Call::HistoryKeep { keep });
+    assert_eq!(refused.unwrap_err().code, 8, "not offered yet");
+    let now = rig.now;
+    client(&mut rig, bob).keep_history(now, keep).unwrap();
     (rig, alice, bob)
 }
 
@@ -73,13 +68,14 @@ fn no_text_and_no_name_is_in_any_row_and_the_contact_is_told_that_nothing_is_kep
     rig.run(Duration::from_secs(1));
     assert!(!both(&rig));
     let contact = "bob".to_owned();
-    match call(&mut rig, alice, Call::ContactShow { contact }) {
+    match rig.asked(alice, Call::ContactShow { contact }) {
         Ok(Answer::Contact(details)) => assert_eq!(details.keeps, History::None),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
+#[ignore = "does not hold yet, so no history at all is refused"]
 fn what_was_not_shown_comes_again_after_a_crash_and_what_was_acknowledged_never() {
     let (mut rig, alice, bob) = pair();
     let long = "of many pieces ".repeat(300);
@@ -107,6 +103,7 @@ fn what_was_not_shown_comes_again_after_a_crash_and_what_was_acknowledged_never(
 }
 
 #[test]
+#[ignore = "does not hold yet, so no history at all is refused"]
 fn texts_in_disorder_are_held_and_acknowledged_without_a_loss() {
     let (mut rig, alice, bob) = pair();
     rig.weather.reversed = true;

@@ -31,6 +31,8 @@ use crate::rpc::RpcError;
 
 const GENESIS_S: u64 = 1_800_000_000;
 const COMMIT: Duration = Duration::from_millis(3);
+/// Tags of calls that a test awaits at once.
+const ASKED_TAGS: u64 = 50_000;
 const WIRE: Duration = Duration::from_millis(1);
 
 /// One packet as the network saw it: time, hops and delays up to the last mix, and the reply's.
@@ -228,6 +230,15 @@ impl Rig {
 
     pub(super) fn ask(&mut self, side: usize, tag: u64, call: Call) {
         self.handle(side, Input::Command(Command::Ask { tag, call }));
+    }
+
+    /// Asks and gives the answer, which comes when the vault holds what it speaks of.
+    pub(super) fn asked(&mut self, side: usize, call: Call) -> Result<Answer, RpcError> {
+        let seen = u64::try_from(self.sides[side].events.len()).unwrap();
+        let tag = ASKED_TAGS.saturating_add(seen);
+        self.ask(side, tag, call);
+        self.run(Duration::from_millis(10));
+        self.answer(side, tag).unwrap()
     }
 
     /// The answer to a call, if it came.
