@@ -135,6 +135,83 @@ fn commands_reach_the_daemon_and_end_with_the_documented_codes() {
     assert!(!home.path("home/daemon.sock").exists());
 }
 
+/// Each asks for somebody who is not there.
+const OF_EVE: [&str; 15] = [
+    "contact show eve",
+    "contact rename eve bob",
+    "contact set eve --timer 8h --receipts read --retention 7 --key-change accept",
+    "contact block eve",
+    "contact unblock eve",
+    "contact remove eve",
+    "contact accept-key eve 30035 44776",
+    "contact refuse-key eve",
+    "verify eve",
+    "verify eve --equal 30035 44776",
+    "verify eve --undo",
+    "session reset eve",
+    "history eve --before 9 --limit 3",
+    "search x --with eve",
+    "send eve x --reply-to 1 --wait delivered --timeout 1",
+];
+
+/// Each asks for what cannot be meant.
+const USAGE: [&str; 16] = [
+    "contact set eve",
+    "contact set eve --timer 8",
+    "contact set eve --receipts sometimes",
+    "contact accept-key eve",
+    "verify eve --equal 1 --undo",
+    "history --keep none",
+    "history --keep 7d --limit 3",
+    "message status x",
+    "message status 99",
+    "message cancel 99",
+    "message delete 99",
+    "message delete 99 --everybody",
+    "message edit 99 x",
+    "dismiss 99",
+    "identity rotate",
+    "session",
+];
+
+#[test]
+fn each_command_about_people_and_texts_ends_with_its_code_and_its_shape() {
+    let home = Home::new();
+    home.init();
+    let _daemon = home.daemon();
+    let ends = |line: &str, wanted: i32| {
+        let args: Vec<&str> = line.split(' ').collect();
+        let output = home.run("right", &args);
+        assert_eq!(output.status.code(), Some(wanted), "{line}: {output:?}");
+        assert!(output.stdout.is_empty(), "{line}: {output:?}");
+        assert!(!output.stderr.is_empty(), "{line}");
+    };
+    OF_EVE.iter().for_each(|line| ends(line, 5));
+    USAGE.iter().for_each(|line| ends(line, 2));
+    ends("identity rotate --yes", 1);
+    for line in [
+        "invites", "outbox", "history", "search x", "contacts", "receive",
+    ] {
+        for json in ["", "--json"] {
+            let args = line.split(' ').chain(Some(json).filter(|j| !j.is_empty()));
+            let output = home.run("right", &args.collect::<Vec<_>>());
+            assert!(output.status.success(), "{line}: {output:?}");
+            assert!(output.stdout.is_empty(), "{line}: {output:?}");
+        }
+    }
+    let json = |args: &[&str]| {
+        let output = home.run("right", args);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let identity = json(&["identity", "show", "--json"]);
+    assert!(identity["fingerprint"].is_string(), "{identity}");
+    let done = json(&["history", "--keep", "7d", "--json"]);
+    assert_eq!(done, serde_json::json!({}));
+    let status = json(&["status", "--json"]);
+    assert_eq!(status["banners"], serde_json::json!([]));
+}
+
 #[test]
 fn a_configuration_says_what_the_command_line_does_not() {
     let home = Home::new();

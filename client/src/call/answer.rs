@@ -1,7 +1,7 @@
 //! What a call gives.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::status::Status;
 use crate::contacts::{KeyChange, Receipts};
@@ -18,6 +18,12 @@ pub enum Answer {
     Invitation {
         /// The text to hand over.
         invitation: String,
+    },
+    /// To `invites`.
+    #[schemars(title = "Invites")]
+    Invites {
+        /// Oldest first.
+        invites: Vec<Invite>,
     },
     /// To `add`.
     #[schemars(title = "Adding")]
@@ -82,6 +88,31 @@ pub enum Answer {
     /// To what only does something.
     #[schemars(title = "Done")]
     Done {},
+}
+
+/// An invitation of one's own that nobody has used yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Invite {
+    /// What whoever uses it will be called, if it was given out.
+    pub given_to: Option<String>,
+    /// Whether a provider holds what it points to.
+    pub published: bool,
+    /// When it was made, in seconds since the Unix epoch.
+    pub made_s: u64,
+    /// When it is void.
+    pub until_s: u64,
+}
+
+/// How far a text is to come.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Until {
+    /// On the disk of the contact's provider.
+    Stored,
+    /// To the contact, as its program says where it gives receipts.
+    Delivered,
 }
 
 /// A text that came, or in the history one that was sent.

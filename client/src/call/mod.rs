@@ -6,7 +6,9 @@ mod notice;
 pub mod schema;
 mod status;
 
-pub use answer::{Answer, ContactDetails, ContactInfo, MessageState, Outgoing, Text};
+pub use answer::{
+    Answer, ContactDetails, ContactInfo, Invite, MessageState, Outgoing, Text, Until,
+};
 pub use notice::Notice;
 pub use status::{Banner, Kinds, Stats, Status};
 
@@ -18,8 +20,9 @@ use crate::conversation::History;
 use crate::ids::{BannerId, MessageId};
 
 /// The names of all methods, and of what each gives: a variant of [`Answer`].
-pub const METHODS: [(&str, &str); 29] = [
+pub const METHODS: [(&str, &str); 31] = [
     ("invite", "Invitation"),
+    ("invites", "Invites"),
     ("add", "Adding"),
     ("send", "Message"),
     ("receive", "Texts"),
@@ -27,6 +30,7 @@ pub const METHODS: [(&str, &str); 29] = [
     ("history.keep", "Done"),
     ("search", "Texts"),
     ("message.status", "Message"),
+    ("message.wait", "Message"),
     ("message.cancel", "Done"),
     ("message.delete", "Done"),
     ("message.edit", "Done"),
@@ -63,6 +67,9 @@ pub enum Call {
         #[serde(default)]
         wait_s: u64,
     },
+    /// List the invitations of one's own that nobody has used yet.
+    #[serde(rename = "invites")]
+    Invites {},
     /// Open an invitation.
     #[serde(rename = "add")]
     Add {
@@ -134,6 +141,16 @@ pub enum Call {
     MessageStatus {
         /// Its number.
         message: MessageId,
+    },
+    /// Wait until a text has come so far, or will come no further.
+    #[serde(rename = "message.wait")]
+    MessageWait {
+        /// Its number.
+        message: MessageId,
+        /// How far.
+        until: Until,
+        /// Wait this long.
+        wait_s: u64,
     },
     /// Take a text back before a packet of it has left.
     #[serde(rename = "message.cancel")]

@@ -1,8 +1,12 @@
 //! The command line: each command is one line to the daemon's socket and its answer, printed. One
 //! file holds a group of commands; `show` is what a person reads.
 
+mod contact;
+mod context;
+mod keys;
 mod machine;
 mod people;
+mod readers;
 mod show;
 mod socket;
 mod start;
@@ -10,14 +14,13 @@ mod streams;
 mod texts;
 mod vault;
 
-use std::fs::File;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use context::Context;
 use whist_rt::{Exit, Failure, config};
 
-use crate::call::Call;
 use crate::config::Config;
 use crate::daemon;
 use crate::passphrase::Source;
@@ -32,6 +35,7 @@ use crate::passphrase::Source;
   whist add --name alice -                 open an invitation, read from stdin
   whist send alice -                       queue a text, read from stdin
   whist receive --wait --timeout 60        print what came, or wait a minute for it
+  whist verify alice                       the number to compare with alice
   whist status                             what is hidden how well, what is lost
 
 Exit codes: 0 ok, 1 other, 2 usage, 3 wrong passphrase, 4 no daemon, 5 unknown contact,
@@ -85,63 +89,13 @@ enum Command {
     #[command(flatten)]
     People(people::People),
     #[command(flatten)]
+    Contact(contact::Contact),
+    #[command(flatten)]
     Texts(texts::Texts),
     #[command(flatten)]
+    Keys(keys::Keys),
+    #[command(flatten)]
     Vault(vault::Vault),
-}
-
-/// What the global options and the configuration say.
-struct Context {
-    home: PathBuf,
-    socket: PathBuf,
-    passphrase: Source,
-    config: Config,
-    config_file: Option<PathBuf>,
-    json: bool,
-    quiet: bool,
-    verbose: bool,
-    /// Whether the terminal may be asked.
-    asks: bool,
-    /// Whether a daemon may be started.
-    starts: bool,
-    debug_build: bool,
-    color: bool,
-}
-
-impl Context {
-    /// Asks the daemon and prints what it says.
-    fn ask(&self, call: &Call) -> Result<(), Failure> {
-        if self.verbose {
-            self.say(&format!("asking at {}", self.socket.display()))?;
-        }
-        let answer = socket::ask(start::connect(self)?, call)?;
-        if self.json {
-            show::json_lines(&answer)
-                .iter()
-                .try_for_each(|line| streams::print(line))
-        } else {
-            streams::print(&show::text(call, &answer, self.color))
-        }
-    }
-
-    /// A line beside the answer.
-    fn say(&self, line: &str) -> Result<(), Failure> {
-        if self.quiet {
-            return Ok(());
-        }
-        streams::say(line)
-    }
-
-    /// Whether the passphrase is at hand or somebody can type it.
-    fn can_be_told_the_passphrase(&self) -> bool {
-        let Source {
-            passphrase_file,
-            passphrase_command,
-            ..
-        } = &self.passphrase;
-        let given = passphrase_file.is_some() || passphrase_command.is_some();
-        given || (self.asks && File::open("/dev/tty").is_ok())
-    }
 }
 
 impl Cli {
@@ -154,7 +108,9 @@ impl Cli {
         match command {
             Command::Machine(command) => command.run(&context),
             Command::People(command) => context.ask(&command.call(&context)?),
-            Command::Texts(command) => context.ask(&command.call()?),
+            Command::Contact(command) => context.ask(&command.call()?),
+            Command::Texts(command) => command.run(&context),
+            Command::Keys(command) => context.ask(&command.call()?),
             Command::Vault(command) => command.run(&context),
         }
     }
@@ -225,16 +181,17 @@ mod tests {
 
     #[test]
     fn every_command_has_help_with_an_example() {
+        fn look(command: &clap::Command) {
+            for sub in command.get_subcommands() {
+                let help = sub.get_after_help().map(ToString::to_string);
+                let help = help.unwrap_or_default();
+                assert!(help.contains("Example"), "{}", sub.get_name());
+                look(sub);
+            }
+        }
         let command = Cli::command();
         command.clone().debug_assert();
-        for sub in command.get_subcommands() {
-            let help = sub.get_after_help().map(ToString::to_string);
-            assert!(
-                help.unwrap_or_default().contains("Example"),
-                "{}",
-                sub.get_name()
-            );
-        }
+        look(&command);
     }
 
     #[test]

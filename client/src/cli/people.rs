@@ -39,6 +39,9 @@ pub(super) enum People {
         #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
         timeout: u64,
     },
+    /// List the invitations of one's own that nobody has used yet.
+    #[command(after_help = "Example: whist invites --json")]
+    Invites,
     /// List the contacts with the fingerprints of their keys.
     #[command(after_help = "Example: whist contacts --json")]
     Contacts,
@@ -76,6 +79,7 @@ impl People {
                     wait_s: if wait { timeout } else { 0 },
                 }
             }
+            Self::Invites => Call::Invites {},
             Self::Contacts => Call::Contacts {},
         })
     }

@@ -27,7 +27,7 @@ use whist_types::{Epoch, Instant, MailboxAddress, NodeId, Now, Secret, SurbId};
 
 use crate::account::Account;
 use crate::api::{Command, Effect, Event, Ticket};
-use crate::call::{Answer, Stats};
+use crate::call::{Answer, Stats, Until};
 use crate::contacts::{People, old_session_key};
 use crate::emission::{Emission, Law};
 use crate::ids::{ContactId, InvitationId, MessageId, PendingId, RequestId};
@@ -72,7 +72,7 @@ struct Waiter {
 enum Wish {
     Invitation { name: String },
     Added { pending: PendingId, name: String },
-    Stored { message: MessageId },
+    Came { message: MessageId, until: Until },
     Texts { contact: Option<ContactId> },
 }
 

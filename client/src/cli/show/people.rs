@@ -2,19 +2,117 @@
 
 use serde_json::Value;
 
-use super::{field, marked};
+use super::{days, duration, field, is, marked, trust};
 
 pub(super) fn line(contact: &Value, color: bool) -> String {
-    let mark = |name: &str, text: &'static str| match contact.get(name) {
-        Some(Value::Bool(true)) => format!("\t{}", marked(text, color)),
-        _ => String::new(),
+    let mark = |name: &str, text: &'static str| match is(contact, name) {
+        true => format!("\t{}", marked(text, color)),
+        false => String::new(),
     };
     format!(
-        "{}\t{}\t{} unread{}{}",
+        "{}\t{}\t{}\t{} unread{}{}",
         field(contact, "name"),
         field(contact, "fingerprint"),
+        trust(contact, color),
         field(contact, "unread"),
-        mark("unsafe", "UNSAFE: its invitation was used twice"),
+        mark("blocked", "blocked"),
         mark("shares_entry_family", "hosted by your entry's operators"),
     )
+}
+
+/// An invitation of one's own.
+pub(super) fn invite(invite: &Value) -> String {
+    let state = match (field(invite, "given_to"), is(invite, "published")) {
+        (name, _) if name != "-" => format!("given out for {name}"),
+        (_, true) => "ready".to_owned(),
+        (_, false) => "being published".to_owned(),
+    };
+    let until = invite.get("until_s").and_then(Value::as_u64).unwrap_or(0);
+    let left = until.saturating_sub(whist_rt::wall().as_secs());
+    format!("{state}\tvoid in {}", duration(left))
+}
+
+/// Everything of a contact.
+pub(super) fn details(contact: &Value, color: bool) -> String {
+    let mut lines = vec![
+        line(contact, color),
+        format!("safety number:\n{}", groups(&field(contact, "number"))),
+    ];
+    match field(contact, "new_number").as_str() {
+        "-" => {}
+        new => lines.push(format!(
+            "{}\n{}",
+            marked("a changed key waits; safety number with it:", color),
+            groups(new)
+        )),
+    }
+    let key_change = match field(contact, "key_change").as_str() {
+        "accept" => "when its key changes, it is accepted and told",
+        _ => "when its key changes, nothing is sent to it until you accept",
+    };
+    let receipts = match field(contact, "receipts").as_str() {
+        "delivered" => "it is told when its texts have come",
+        "read" => "it is told when its texts have come and were read",
+        _ => "it gets no receipts",
+    };
+    let timer = match contact.get("timer_s").and_then(Value::as_u64) {
+        None | Some(0) => "texts do not disappear by a timer".to_owned(),
+        Some(seconds) => format!("texts of both disappear after {}", duration(seconds)),
+    };
+    let kept = match field(contact, "retention_days").as_str() {
+        "-" => "its texts are kept here as long as the history".to_owned(),
+        count => format!("its texts are kept here for {}", days(count)),
+    };
+    lines.extend([key_change.to_owned(), receipts.to_owned(), timer, kept]);
+    lines.push(format!(
+        "it says that it keeps your texts {}",
+        keeps(contact)
+    ));
+    lines.push(format!("mailbox provider: {}", field(contact, "provider")));
+    lines.join("\n")
+}
+
+/// How sure one is of whom one writes to, and what becomes of it there.
+pub(super) fn peer(contact: &Value, color: bool) -> String {
+    format!(
+        "{}: {}; it says that it keeps your texts {}",
+        field(contact, "name"),
+        trust(contact, color),
+        keeps(contact)
+    )
+}
+
+fn keeps(contact: &Value) -> String {
+    match contact.get("keeps") {
+        Some(Value::String(kept)) if kept == "none" => "not at all".to_owned(),
+        Some(Value::String(kept)) if kept == "forever" => "for ever".to_owned(),
+        Some(kept) => format!("for {}", days(&field(kept, "days"))),
+        None => "for a time that it does not say".to_owned(),
+    }
+}
+
+/// A safety number, and what to do with it.
+pub(super) fn safety(answer: &Value, color: bool) -> String {
+    let name = field(answer, "contact");
+    let mut lines = vec![
+        format!("{name}: {}", trust(answer, color)),
+        groups(&field(answer, "number")),
+    ];
+    if let Some(code) = answer.get("qr").and_then(Value::as_str) {
+        // Made here, of blocks alone: whatever else stands in it is none.
+        let block = |c: &char| " █▀▄\n".contains(*c);
+        lines.push(code.chars().filter(block).collect());
+    }
+    lines.push(format!(
+        "Compare all digits with {name}, in person or by voice. If they are the same:\n  \
+         whist verify {name} --equal NUMBER"
+    ));
+    lines.join("\n")
+}
+
+/// Twelve groups of five digits, four in a line.
+fn groups(number: &str) -> String {
+    let groups: Vec<&str> = number.split(' ').collect();
+    let lines = groups.chunks(4).map(|four| format!("  {}", four.join(" ")));
+    lines.collect::<Vec<_>>().join("\n")
 }

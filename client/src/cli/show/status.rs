@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{field, list, marked};
+use super::{duration, field, is, list, marked};
 use crate::terminal;
 
 pub(super) fn text(status: &Value, color: bool) -> String {
@@ -14,6 +14,7 @@ pub(super) fn text(status: &Value, color: bool) -> String {
         mailbox(status),
         queue(status),
     ];
+    lines.extend(banners(status, color));
     for warning in list(status, "warnings") {
         let warning = terminal::line(warning.as_str().unwrap_or_default());
         lines.push(marked(&format!("warning: {warning}"), color));
@@ -21,8 +22,25 @@ pub(super) fn text(status: &Value, color: bool) -> String {
     lines.join("\n")
 }
 
-fn is(status: &Value, name: &str) -> bool {
-    status.get(name).and_then(Value::as_bool) == Some(true)
+/// What happened that the person has not dismissed, each with what to do.
+pub(super) fn banners(status: &Value, color: bool) -> Vec<String> {
+    list(status, "banners")
+        .map(|banner| {
+            let of = match field(banner, "contact").as_str() {
+                "-" => String::new(),
+                name => format!("{name}: "),
+            };
+            let often = match field(banner, "count").as_str() {
+                "1" => String::new(),
+                count => format!(" ({count} times)"),
+            };
+            let what = field(banner, "what");
+            let told = marked(&format!("! {of}{what}{often}"), color);
+            let number = field(banner, "banner");
+            let advice = field(banner, "advice");
+            format!("{told} {advice} (seen: whist dismiss {number})")
+        })
+        .collect()
 }
 
 fn network(status: &Value) -> String {
@@ -93,13 +111,5 @@ fn queue(status: &Value) -> String {
             duration(seconds)
         ),
         (queued, _) => format!("{queued} requests are queued and leave when you are on line"),
-    }
-}
-
-/// Whole minutes above two of them.
-fn duration(seconds: u64) -> String {
-    match seconds {
-        0..=120 => format!("{seconds} s"),
-        _ => format!("{} min", seconds.div_ceil(60)),
     }
 }

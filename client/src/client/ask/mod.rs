@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use whist_types::Now;
 
-use crate::call::{Answer, Call, MessageState};
+use crate::call::{Answer, Call, MessageState, Until};
 use crate::client::{Client, Waiter, Wish};
 use crate::ids::ContactId;
 use crate::limits::{WAIT_MAX, WAITERS_MAX};
@@ -28,6 +28,7 @@ impl Client {
     pub(in crate::client) fn ask(&mut self, now: Now, tag: u64, call: Call) {
         let answer = match call {
             Call::Invite { name, wait_s } => self.ask_invite(now, tag, name, wait_s),
+            Call::Invites {} => Ok(Some(self.invites())),
             Call::Add {
                 name,
                 invitation,
@@ -48,6 +49,11 @@ impl Client {
             Call::HistoryKeep { keep } => self.ask_history_keep(now, keep),
             Call::Search { words, contact } => self.ask_search(&words, contact),
             Call::MessageStatus { message } => self.ask_message_status(message),
+            Call::MessageWait {
+                message,
+                until,
+                wait_s,
+            } => self.ask_message_wait(now, tag, message, until, wait_s),
             Call::MessageCancel { message } => self.ask_message_cancel(now, message),
             Call::MessageDelete { message, everybody } => {
                 self.ask_message_delete(now, message, everybody)
@@ -153,9 +159,13 @@ impl Client {
                     waits_s: 0,
                 })
             }
-            Wish::Stored { message } => {
+            Wish::Came { message, until } => {
                 let state = self.people.messages.get(message)?.state;
-                let on_its_way = matches!(state, MessageState::Queued | MessageState::Sent);
+                let on_its_way = match state {
+                    MessageState::Queued | MessageState::Sent => true,
+                    MessageState::Stored => *until == Until::Delivered,
+                    _ => false,
+                };
                 (!on_its_way).then_some(Answer::Message {
                     message: *message,
                     state,
@@ -188,9 +198,15 @@ fn too_late(wish: &Wish) -> RpcError {
             TIMED_OUT,
             "the invitation is not opened yet; that goes on by itself",
         ),
-        Wish::Stored { .. } => RpcError::new(
+        Wish::Came { until, .. } => RpcError::new(
             TIMED_OUT,
-            "the text is not stored yet; it goes on being sent",
+            match until {
+                Until::Stored => "the text is not stored yet; it goes on being sent",
+                Until::Delivered => {
+                    "the contact has not said that the text came; it says so only where it \
+                     switched receipts on"
+                }
+            },
         ),
         Wish::Texts { .. } => RpcError::new(TIMED_OUT, "nothing came"),
     }

@@ -8,10 +8,10 @@ use whist_types::Now;
 
 use super::{OTHER, USAGE, no_invitation};
 use crate::api::seconds_up;
-use crate::call::Answer;
+use crate::call::{Answer, Invite};
 use crate::client::{Client, Wish};
 use crate::contacts::PendingRow;
-use crate::limits::CONTACTS_MAX;
+use crate::limits::{CONTACTS_MAX, INVITATION_LIFE};
 use crate::outbox::Job;
 use crate::rpc::RpcError;
 
@@ -65,6 +65,19 @@ impl Client {
         let (id, invitation) = (*id, invitation.text());
         self.save_invitation(id);
         Some(Answer::Invitation { invitation })
+    }
+
+    pub(super) fn invites(&self) -> Answer {
+        let invitations = self.people.invitations.values();
+        let invites = invitations
+            .map(|row| Invite {
+                given_to: row.given.clone(),
+                published: row.published,
+                made_s: row.made_ms / 1_000,
+                until_s: (row.made_ms / 1_000).saturating_add(INVITATION_LIFE.as_secs()),
+            })
+            .collect();
+        Answer::Invites { invites }
     }
 
     pub(super) fn ask_add(

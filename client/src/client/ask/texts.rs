@@ -4,8 +4,8 @@ use whist_types::Now;
 
 use super::contact::done;
 use super::{OTHER, REFUSED, USAGE};
-use crate::call::{Answer, MessageState, Outgoing, Text};
-use crate::client::Client;
+use crate::call::{Answer, MessageState, Outgoing, Text, Until};
+use crate::client::{Client, Wish};
 use crate::contacts::What;
 use crate::conversation::{History, Place, Word};
 use crate::ids::{ContactId, MessageId};
@@ -110,6 +110,19 @@ impl Client {
         let row = row.filter(|row| row.what == What::Text);
         let state = row.ok_or_else(no_such_text)?.state;
         Ok(Some(Answer::Message { message, state }))
+    }
+
+    pub(super) fn ask_message_wait(
+        &mut self,
+        now: Now,
+        tag: u64,
+        message: MessageId,
+        until: Until,
+        wait_s: u64,
+    ) -> Result<Option<Answer>, RpcError> {
+        self.ask_message_status(message)?;
+        self.wait(now, tag, wait_s, Wish::Came { message, until })?;
+        Ok(None)
     }
 
     /// Takes a text back of which nothing has left. Its number goes to a word that says nothing, so

@@ -3,7 +3,7 @@
 use whist_types::Now;
 
 use super::{OTHER, USAGE};
-use crate::call::{Answer, MessageState, Text};
+use crate::call::{Answer, MessageState, Text, Until};
 use crate::client::{Client, Wish};
 use crate::contacts::{Contact, What};
 use crate::conversation::{Place, Word};
@@ -27,7 +27,8 @@ impl Client {
         let message = self.send_text(now, id, text, answers)?;
         self.stats.texts_sent = self.stats.texts_sent.saturating_add(1);
         if wait_s > 0 {
-            self.wait(now, tag, wait_s, Wish::Stored { message })?;
+            let until = Until::Stored;
+            self.wait(now, tag, wait_s, Wish::Came { message, until })?;
             return Ok(None);
         }
         Ok(Some(Answer::Message {

@@ -1,0 +1,75 @@
+//! How words of the command line become values.
+
+use crate::conversation::History;
+use crate::ids::{BannerId, MessageId};
+
+/// The number of a text, as `receive` and `history` print it.
+pub(super) fn message(word: &str) -> Result<MessageId, String> {
+    number(word).map(MessageId::new)
+}
+
+/// The number of a banner, as `status` prints it.
+pub(super) fn banner(word: &str) -> Result<BannerId, String> {
+    number(word).map(BannerId::new)
+}
+
+fn number(word: &str) -> Result<u64, String> {
+    let digits = word.strip_prefix('#').unwrap_or(word);
+    digits.parse().map_err(|_| "a number is wanted".to_owned())
+}
+
+/// Seconds: a number with `s`, `m`, `h`, `d` or `w`; `off` is none.
+pub(super) fn timer(word: &str) -> Result<u32, String> {
+    if word == "off" {
+        return Ok(0);
+    }
+    let wanted = || "a number with s, m, h, d or w is wanted, such as 8h; or off".to_owned();
+    let unit = word.chars().last().ok_or_else(wanted)?;
+    let digits = word.strip_suffix(unit).unwrap_or_default();
+    let seconds: u32 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return Err(wanted()),
+    };
+    let count: u32 = digits.parse().map_err(|_| wanted())?;
+    count.checked_mul(seconds).ok_or_else(wanted)
+}
+
+/// How long texts are kept.
+pub(super) fn keep(word: &str) -> Result<History, String> {
+    if word == "forever" {
+        return Ok(History::Forever);
+    }
+    let days = word.strip_suffix('d').unwrap_or(word);
+    match days.parse() {
+        Ok(days) if days > 0 => Ok(History::Days(days)),
+        _ => Err("a number of days is wanted, such as 30d, or forever".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit_and_numbers_may_have_their_mark() {
+        assert_eq!(timer("off"), Ok(0));
+        assert_eq!(timer("90s"), Ok(90));
+        assert_eq!(timer("8h"), Ok(28_800));
+        assert_eq!(timer("2w"), Ok(1_209_600));
+        for bad in ["", "8", "h", "-1h", "8y", "9999999999s", "4000000000w", "é"] {
+            timer(bad).unwrap_err();
+        }
+        assert_eq!(keep("30d"), Ok(History::Days(30)));
+        assert_eq!(keep("forever"), Ok(History::Forever));
+        for bad in ["", "0", "0d", "none", "70000d", "-1"] {
+            keep(bad).unwrap_err();
+        }
+        assert_eq!(message("#12"), Ok(MessageId::new(12)));
+        assert_eq!(banner("3"), Ok(BannerId::new(3)));
+        message("x").unwrap_err();
+    }
+}
