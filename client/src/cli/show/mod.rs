@@ -170,7 +170,7 @@ mod tests {
         let expected = "! alice: The contact's key has changed. (2 times) Compare. \
              (seen: whist dismiss 4)";
         assert_eq!(beside(&Call::Contacts {}, &status, false), expected);
-        assert!(super::text(&Call::Status {}, &status, false).contains(expected));
+        assert!(text(&Call::Status {}, &status, false).contains(expected));
         let contact = json!({
             "name": "alice", "fingerprint": "abc", "unsafe": true, "safety": "changed",
             "blocked": true, "unread": 0, "shares_entry_family": false, "keeps": { "days": 30 },
@@ -186,7 +186,7 @@ mod tests {
              texts for 30 days";
         assert_eq!(peer, expected);
         let contacts = json!({ "contacts": [contact] });
-        let line = super::text(&Call::Contacts {}, &contacts, true);
+        let line = text(&Call::Contacts {}, &contacts, true);
         assert!(line.contains("\u{1b}[1;31mUNSAFE") && line.contains("blocked"));
     }
 
@@ -201,7 +201,7 @@ mod tests {
             number: None,
             undo: false,
         };
-        let printed = super::text(&verify, &answer, false);
+        let printed = text(&verify, &answer, false);
         assert!(printed.starts_with("alice: not verified\n  30035 44776 92869 39689\n  28698"));
         assert!(printed.contains("\n█▀▄ \n█\nCompare all digits"));
     }
