@@ -142,7 +142,7 @@ fn a_flood_by_one_contact_delays_anothers_texts_by_at_most_one_poll_in_two() {
         .filter(|(_, text)| text.starts_with('b'));
     for (number, (place, text)) in places.enumerate() {
         assert!(
-            place <= 2 * number + 6,
+            place <= 2 * number + 2,
             "{text} came as number {place}: {order:?}"
         );
     }
