@@ -1,6 +1,9 @@
 //! What the client is told and what it tells: commands, effects, events.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use whist_types::Secret;
 
 use crate::call::{Answer, Call, MessageState};
 use crate::ids::{BannerId, MessageId};
@@ -25,6 +28,11 @@ pub enum Command {
     Committed {
         /// Which.
         ticket: Ticket,
+    },
+    /// Randomness of the operating system, as [`Effect::Fresh`] asks for.
+    Fresh {
+        /// It.
+        seed: Arc<Secret<32>>,
     },
     /// A person asks for something; the answer comes as [`Event::Answer`] under the same tag.
     Ask {
@@ -56,6 +64,9 @@ pub enum Effect {
         /// What changes.
         batch: Batch,
     },
+    /// Give fresh randomness by [`Command::Fresh`]: who has once read the client's memory shall not
+    /// know what it draws for ever.
+    Fresh,
     /// Something to show.
     Event(Event),
 }

@@ -292,7 +292,6 @@ pub(crate) struct MessageRow {
     pub(crate) until_ms: Option<u64>,
     /// It is given up: the contact is told to wait no longer.
     pub(crate) lost: bool,
-    pub(crate) sent_s: u64,
 }
 
 /// What a word is about.

@@ -1,6 +1,7 @@
 //! The one send clock (protocol.md §4): when a packet leaves, of which class, with which delays
 //! and by which mixes. It knows nothing of outbox, mailbox or contacts, and nothing of them can
-//! reach it: what it draws comes from generators keyed by the number of the tick.
+//! reach it: what it draws comes from generators keyed by the number of the tick, under a seed that
+//! each tick replaces by its hash.
 //!
 //! Only the exit provider and the contents of a packet depend on what is sent. The mixes are drawn
 //! without knowing the exit; a family runs mixes or providers, never both, so any mixes fit any
@@ -149,8 +150,15 @@ impl Emission {
         self.skipped
     }
 
+    /// Fresh randomness for all later ticks: whoever has read the memory knows them no longer.
+    pub fn refresh(&mut self, fresh: &Secret<32>) {
+        self.seed = next_seed(&self.seed, fresh.expose());
+    }
+
     fn schedule(&mut self, from: Instant, law: &Law) {
         self.number = self.number.saturating_add(1);
+        // Whoever reads the memory from now on computes nothing of the ticks that have passed.
+        self.seed = next_seed(&self.seed, &[]);
         let mut rng = tick_rng(&self.seed, "gap", self.number);
         self.next = Some(from.after(exponential(law.interval_mean, &mut rng)));
     }
@@ -164,9 +172,9 @@ impl Emission {
             self.schedule(now, law);
             return None;
         }
-        let number = self.number;
+        let tick = self.draw(self.number, at, law);
         self.schedule(at, law);
-        Some(self.draw(number, at, law))
+        Some(tick)
     }
 
     /// The next tick, ahead of its time: what the clock must never do.
@@ -195,6 +203,15 @@ impl Emission {
             reply: tick_rng(&self.seed, "reply mixes", number),
         }
     }
+}
+
+fn next_seed(seed: &Secret<32>, fresh: &[u8]) -> Secret<32> {
+    let mut hasher = blake3::Hasher::new_derive_key("whist 2026 client send clock step v1");
+    hasher.update(seed.expose());
+    hasher.update(fresh);
+    let next = Secret::new(*hasher.finalize().as_bytes());
+    zeroize::Zeroize::zeroize(&mut hasher);
+    next
 }
 
 #[cfg(test)]

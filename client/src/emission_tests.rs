@@ -273,3 +273,40 @@ fn polls_are_gets_only_after_the_start_offset() {
     let first = may.iter().position(|&m| m).unwrap();
     assert!(first > 0 && may[first..].iter().all(|&m| m));
 }
+
+#[test]
+fn a_clock_that_was_read_gives_none_of_its_past_and_after_fresh_randomness_none_of_its_future() {
+    let (mut emission, law) = clock();
+    emission.start(Instant::ZERO, &law);
+    let mut past = Vec::new();
+    for _ in 0..20 {
+        let at = emission.next().unwrap();
+        past.push(emission.take(at, &law).unwrap());
+    }
+    // All that the clock holds, read now.
+    let read = |it: &Emission| {
+        let mut copy = Emission::new(it.seed.duplicate());
+        copy.number = it.number;
+        copy.next = it.next;
+        copy
+    };
+    let thief = read(&emission);
+    for tick in &past {
+        let guess = thief.draw(tick.number, tick.at, &law);
+        assert_ne!(guess.delays, tick.delays, "tick {}", tick.number);
+    }
+    let next = |mut it: Emission| {
+        let at = it.next().unwrap();
+        it.take(at, &law);
+        let at = it.next().unwrap();
+        (at, it.take(at, &law).unwrap().delays)
+    };
+    assert_eq!(
+        next(read(&emission)),
+        next(read(&emission)),
+        "the thief knows what comes"
+    );
+    let thief = read(&emission);
+    emission.refresh(&Secret::new([1; 32]));
+    assert_ne!(next(thief), next(emission));
+}

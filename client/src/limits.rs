@@ -38,6 +38,8 @@ pub const ARGON2_LANES: u32 = 1;
 /// A tick that is later than this (the machine slept) is skipped: two packets of a fast profile
 /// are closer than that, so no burst can be seen.
 pub const TICK_LATE_MAX: Duration = Duration::from_millis(250);
+/// Ticks after which the operating system is asked for fresh randomness: minutes of each profile.
+pub const FRESH_EVERY: u64 = 64;
 /// Requests that may wait: at one a second more than a day's worth of patience.
 pub const OUTBOX_MAX: usize = 16_384;
 /// Outstanding reply blocks: a day of the fastest profile's 99.9 % round trips is far below.
@@ -77,6 +79,8 @@ pub const HISTORY_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 pub const BANNERS_MAX: usize = 256;
 /// Texts that one `history` or `search` hands out.
 pub const HISTORY_PAGE_MAX: usize = 1_000;
+/// Bytes of texts that are searched at one input: milliseconds, which the send clock has.
+pub const SEARCH_BYTES_MAX: usize = 1024 * 1024;
 /// Commands that may wait for an answer (`invite`, `receive --wait`).
 pub const WAITERS_MAX: usize = 256;
 /// Invitations prepared and given out that are kept.

@@ -117,6 +117,8 @@ pub struct Entry {
     pub job: Job,
     /// Packets that left for it.
     pub sends: u32,
+    /// It is from before this start: its count of packets may be too low by one.
+    pub restored: bool,
     durable: bool,
     due: Instant,
 }
@@ -213,6 +215,7 @@ impl Outbox {
             exit: row.exit,
             job: row.job,
             sends: row.sends,
+            restored: true,
             durable: true,
             due: now.instant_of(Wall::from_millis(row.due_ms)),
         };
@@ -238,6 +241,7 @@ impl Outbox {
             exit,
             job,
             sends: 0,
+            restored: false,
             durable: false,
             due: now.instant.after(wait),
         };

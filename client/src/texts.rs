@@ -3,6 +3,7 @@
 //! that was read first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -164,6 +165,16 @@ impl Texts {
     /// Every text, oldest first.
     pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = (MessageId, &TextRow)> {
         self.rows.iter().map(|(id, row)| (*id, row))
+    }
+
+    /// Every text before one, or every one, oldest first.
+    pub(crate) fn before(
+        &self,
+        before: Option<MessageId>,
+    ) -> impl DoubleEndedIterator<Item = (MessageId, &TextRow)> {
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.rows.range((Bound::Unbounded, end));
+        rows.map(|(id, row)| (*id, row))
     }
 
     /// The oldest text that was read, when there are more than are kept.

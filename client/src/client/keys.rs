@@ -138,6 +138,8 @@ fn a_malicious_contact_cannot_have_anything_sealed_or_sent_again() {
     assert_eq!(changed(&rig, alice), 0, "the vault first");
     rig.run(Duration::from_millis(10));
     assert_eq!(changed(&rig, alice), 1);
+    // What is in flight is answered to nobody.
+    rig.run(Duration::from_secs(10));
     rig.weather.silent = false;
     let items = |rig: &mut Rig| -> Vec<crate::ids::RequestId> {
         let entries = client(rig, alice).outbox.entries();

@@ -22,7 +22,7 @@ use rand_core::SeedableRng as _;
 use whist_link::{Input, Output, Role};
 use whist_netdoc::{Consensus, Follower, Network, Parameters};
 use whist_ratchet::{IdentitySecret, Item};
-use whist_timing::{LossLimits, LossTest, Rng, exponential};
+use whist_timing::{LossLimits, LossTest, Rng, exponential, forget_past};
 use whist_types::{Epoch, Instant, MailboxAddress, NodeId, Now, Secret, SurbId};
 
 use crate::account::Account;
@@ -40,6 +40,7 @@ use crate::rows::{Batch, Rows, Table};
 use crate::rpc::RpcError;
 use crate::surbs::Surbs;
 use crate::texts::{TextRow, Texts};
+use ask::texts::Search;
 use hold::Holding;
 use keep::Expiry;
 use link::EntryLink;
@@ -74,6 +75,7 @@ enum Wish {
     Added { pending: PendingId, name: String },
     Came { message: MessageId, until: Until },
     Texts { contact: Option<ContactId> },
+    Search(Search),
 }
 
 /// A client: one send clock, one link, one mailbox, any number of contacts.
@@ -224,6 +226,17 @@ impl Client {
     #[cfg(any(test, feature = "control"))]
     pub const fn dangerously_misbehave(&mut self, how: crate::control::Misbehaviour) {
         self.control = Some(how);
+    }
+
+    /// Fresh randomness, for what is drawn from now on.
+    fn refresh(&mut self, fresh: &Secret<32>) {
+        let mut hasher = blake3::Hasher::new_derive_key("whist 2026 client fresh contents v1");
+        hasher.update(Secret::<32>::random(&mut self.rng).expose());
+        hasher.update(fresh.expose());
+        self.rng = Rng::from_seed(*hasher.finalize().as_bytes());
+        zeroize::Zeroize::zeroize(&mut hasher);
+        let clock = blake3::derive_key("whist 2026 client fresh send clock v1", fresh.expose());
+        self.emission.refresh(&Secret::new(clock));
     }
 
     fn identity(&self) -> IdentitySecret {
@@ -413,6 +426,7 @@ impl Role for Client {
             // other. The clock does not wait for it.
             Input::Full { .. } | Input::Timeout => {}
             Input::Command(Command::Committed { ticket }) => self.committed(ticket),
+            Input::Command(Command::Fresh { seed }) => self.refresh(&seed),
             Input::Command(Command::Ask { tag, call }) => self.ask(now, tag, call),
             Input::Command(Command::Gone { tag }) => self.gone(tag),
             Input::Command(Command::Unheard { tag }) => self.unheard(now, tag),
@@ -424,6 +438,8 @@ impl Role for Client {
         while let Some(output) = self.entry.poll_output(now) {
             self.outputs.push_back(output);
         }
+        // Keys were drawn that are erased when they have served.
+        forget_past(&mut self.rng);
     }
 
     fn poll_output(&mut self) -> Option<Output<Effect>> {
@@ -478,6 +494,8 @@ mod keys;
 mod kills;
 #[cfg(test)]
 mod manners;
+#[cfg(test)]
+mod past;
 #[cfg(test)]
 mod quiet;
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub(super) struct Side {
     life: u64,
     /// Batches that were put out, and those that became durable.
     pub(super) commits: [u64; 2],
+    /// How often it asked for fresh randomness.
+    pub(super) refreshed: u64,
 }
 
 enum Due {
@@ -64,6 +66,10 @@ enum Due {
         side: usize,
         life: u64,
         ticket: crate::api::Ticket,
+    },
+    Fresh {
+        side: usize,
+        life: u64,
     },
     Request {
         side: usize,
@@ -204,6 +210,7 @@ impl Rig {
             dials: Vec::new(),
             life: 0,
             commits: [0, 0],
+            refreshed: 0,
         });
         let side = self.sides.len() - 1;
         self.start(side, seed);
@@ -301,6 +308,10 @@ impl Rig {
                 if !self.weather.dead_disk {
                     self.at(COMMIT, Due::Committed { side, life, ticket });
                 }
+            }
+            Output::Effect(Effect::Fresh) => {
+                self.sides[side].refreshed += 1;
+                self.at(Duration::ZERO, Due::Fresh { side, life });
             }
             Output::Effect(Effect::Event(event)) => self.sides[side].events.push(event),
         }
@@ -491,6 +502,14 @@ impl Rig {
                 it.disk.apply(&batch);
                 it.commits[1] += 1;
                 self.handle(side, Input::Command(Command::Committed { ticket }));
+            }
+            Due::Fresh { side, life } => {
+                if self.sides[side].life == life {
+                    let time = self.now.instant.as_nanos().to_be_bytes();
+                    let seed = Secret::new(blake3::derive_key("whist 2026 rig fresh v1", &time));
+                    let seed = seed.into();
+                    self.handle(side, Input::Command(Command::Fresh { seed }));
+                }
             }
             Due::Request {
                 side,

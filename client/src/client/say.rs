@@ -19,6 +19,8 @@ use crate::outbox::Job;
 use crate::rows::Table;
 use crate::rpc::RpcError;
 
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
 impl Client {
     /// Seals a word's pieces and queues them: ratchet, outbox and the word's state in one batch.
     pub(super) fn say(
@@ -67,7 +69,6 @@ impl Client {
             unanswered: count,
             until_ms: None,
             lost: false,
-            sent_s: now.wall.as_secs(),
         };
         self.save(Table::Message, message.key(), &row);
         self.people.add_message(message, row);
@@ -167,6 +168,28 @@ impl Client {
         }
     }
 
+    /// Words whose way is over are no longer followed when nothing else is kept of them: a row that
+    /// outlives its text would tell for ever that there was one.
+    pub(super) fn forget_finished(&mut self, now: Now) {
+        let messages = self.people.messages.iter();
+        let finished = messages.filter(|(id, row)| {
+            let kept = row.what == What::Text && self.texts.row(**id).is_some();
+            let contact = self.people.contacts.get(&row.contact);
+            let awaited = contact.is_some_and(|c| c.coming.contains_key(&row.sequence));
+            !kept
+                && match row.state {
+                    MessageState::Delivered | MessageState::Read => true,
+                    _ if row.lost => !awaited,
+                    _ => row.until_ms.is_some_and(|at| at <= now.wall.as_millis()),
+                }
+        });
+        let finished: Vec<MessageId> = finished.map(|(id, _)| *id).collect();
+        for id in finished {
+            self.people.forget_message(id);
+            self.batch.delete(Table::Message, id.key());
+        }
+    }
+
     /// Changes a followed word's row and keeps what its contact waits for in step.
     pub(super) fn change_message(
         &mut self,
@@ -197,6 +220,8 @@ impl Client {
     /// A piece is on the disk of the contact's provider, which forgets it when its time is over.
     pub(super) fn on_stored(&mut self, now: Now, id: MessageId) {
         let until = now.wall.after(self.parameters().item_ttl()).as_millis();
+        // In whole days: a row shall not tell the second at which its word was stored.
+        let until = until.div_ceil(DAY_MS).saturating_mul(DAY_MS);
         let row = self.change_message(id, |row| {
             row.unanswered = row.unanswered.saturating_sub(1);
             if row.unanswered == 0 && !row.lost {

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use rand_core::Rng as _;
-use whist_link::Frame;
+use whist_link::{Frame, Output};
 use whist_netdoc::{Consensus, Kind, route};
 use whist_packet::request::{Request, encode_request};
 use whist_packet::{Destination, Hop, Packet, Route, SurbHash, SurbSecret, build, build_surb};
 use whist_types::{EpochSchedule, Instant, NodeId, Now, SurbId, Wall};
 
 use crate::account::{family_of, pick_provider};
-use crate::api::{Event, seconds_up};
+use crate::api::{Effect, Event, seconds_up};
 use crate::call::{Kinds, MessageState};
 use crate::client::Client;
 use crate::emission::{Class, Law, Tick};
 use crate::ids::RequestId;
-use crate::limits::CANDIDATES_MAX;
+use crate::limits::{CANDIDATES_MAX, FRESH_EVERY};
 use crate::mailbox::decoy;
 use crate::outbox::{Entry, Job};
 use crate::surbs::{Outstanding, Purpose};
@@ -65,6 +65,10 @@ impl Client {
         // At most one packet for each tick: a tick too old to be sent gives none, and the next
         // one then lies ahead.
         while let Some(tick) = self.next_tick(now, &law) {
+            // By the number of the tick, so that an idle and a busy client ask at one time.
+            if tick.number.is_multiple_of(FRESH_EVERY) {
+                self.outputs.push_back(Output::Effect(Effect::Fresh));
+            }
             self.send_tick(now, &consensus, tick);
         }
     }

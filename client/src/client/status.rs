@@ -146,10 +146,26 @@ impl Client {
         if few_sessions(consensus) {
             warn("the crowd is small: fewer than 100 sessions are on line".into());
         }
-        if let Some(mailbox) = &self.mailbox
-            && consensus.node(&mailbox.provider()).is_none()
-        {
+        let Some(mailbox) = &self.mailbox else {
+            return;
+        };
+        let home = family_of(consensus, &mailbox.provider());
+        if home.is_none() {
             warn("the mailbox's provider has left the network".into());
+        }
+        let entry = self.account.entry.map(|id| family_of(consensus, &id));
+        if entry == Some(None) {
+            warn(
+                "the entry provider has left the network, and those that are left are the \
+                 mailbox's operators: nothing is sent"
+                    .into(),
+            );
+        } else if home.is_some() && entry == Some(home) {
+            warn(
+                "your entry provider and your mailbox have the same operators: they can know \
+                 that the mailbox is yours"
+                    .into(),
+            );
         }
     }
 }

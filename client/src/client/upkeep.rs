@@ -39,6 +39,7 @@ impl Client {
             self.expire_skipped_keys(now);
             self.expire_sessions(now);
             self.look_at_states(now);
+            self.forget_finished(now);
         }
         let newest = self.follower.newest().map(|newest| newest.epoch());
         self.following = match self.following {
@@ -77,6 +78,8 @@ impl Client {
     }
 
     /// Picks the guard once, at random by weight; again only when it is gone from the consensus.
+    /// Never one of the mailbox's operators: they would know whose it is. Where there is no other,
+    /// there is no guard, and nothing is sent.
     fn keep_guard(&mut self, consensus: &Consensus) {
         let listed = self
             .account
@@ -85,7 +88,12 @@ impl Client {
         if listed {
             return;
         }
-        if let Ok(id) = pick_provider(consensus, &mut self.rng, &[], 0) {
+        let home = self.mailbox.as_ref().map(Mailbox::provider);
+        let mut avoid = self.families(consensus, [home]);
+        let needed = avoid.len();
+        let drops = self.people.invitations.values();
+        avoid.extend(drops.filter_map(|i| family_of(consensus, &i.provider)));
+        if let Ok(id) = pick_provider(consensus, &mut self.rng, &avoid, needed) {
             self.account.entry = Some(id);
             let row = self.account.row();
             self.batch.put(Table::Account, Vec::new(), row);

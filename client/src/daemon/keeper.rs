@@ -25,6 +25,10 @@ pub(super) fn keep(
             last = ticket;
             group.push(batch);
         }
+        match whist_rt::seed() {
+            Ok(seed) => vault.refresh(&seed),
+            Err(error) => return shutdown.fail(error.to_string()),
+        }
         if let Err(error) = vault.apply_all(&group) {
             shutdown.fail(error.to_string());
             return;

@@ -21,7 +21,7 @@ use whist_timing::Rng;
 
 pub use init::init;
 
-use crate::api::Effect;
+use crate::api::{Command, Effect};
 use crate::client::Client;
 use crate::limits::VAULT_QUEUE;
 use crate::vault::{Credential, Vault, VaultError};
@@ -128,6 +128,7 @@ async fn serve(
     if let Some(command) = run.hook.clone() {
         shutdown.spawn(hook::run(command, board.hook.clone(), shutdown.clone()));
     }
+    let fresh = handle.clone();
     let desk = Desk::new(handle, board.clone(), uid, shutdown.clone());
     shutdown.spawn(accept(listener, desk));
     info!("the daemon is ready");
@@ -141,6 +142,11 @@ async fn serve(
                 failing.fail("the vault does not keep up");
             }
         }
+        Effect::Fresh => match whist_rt::seed() {
+            // With a full queue it is asked for again soon.
+            Ok(seed) => drop(fresh.try_send(Command::Fresh { seed: seed.into() })),
+            Err(error) => failing.fail(error.to_string()),
+        },
         Effect::Event(event) => board.show(event),
     };
     let options = DriverOptions::new(clock);

@@ -239,7 +239,7 @@ fn threatened() -> Arc<Mutex<Disk>> {
     vault.apply(&first_batch()).unwrap();
     let slots = Slots::create(media(&base).slots, Cost::LEAST, &mut rng(6)).unwrap();
     let put = |home, by: u8, keys: &Keys| {
-        let by = whist_types::Secret::new([by; 32]);
+        let by = Secret::new([by; 32]);
         slots.put(home, &by, keys, &mut rng(7)).unwrap();
     };
     put(keys.home(Home::First), 1, &keys);
@@ -250,7 +250,7 @@ fn threatened() -> Arc<Mutex<Disk>> {
 }
 
 fn try_slot(disk: &Arc<Mutex<Disk>>, by: u8) -> Result<slots::Opened, VaultError> {
-    Slots::read(media(disk).slots)?.open(whist_types::Secret::new([by; 32]))
+    Slots::read(media(disk).slots)?.open(Secret::new([by; 32]))
 }
 
 #[test]

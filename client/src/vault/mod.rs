@@ -18,10 +18,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rand_core::SeedableRng as _;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use whist_rt::keys::sync_parent;
-use whist_timing::Rng;
-use whist_types::{Reader, Truncated};
+use whist_timing::{Rng, forget_past};
+use whist_types::{Reader, Secret, Truncated};
 
 use crate::account::{decoy_rows, line_of};
 use crate::rows::{Batch, Rows, Table};
@@ -410,7 +411,19 @@ impl Vault {
         }
         txn.commit()?;
         dead.sort_unstable();
-        self.shreds.destroy(&dead, &mut self.rng)
+        self.shreds.destroy(&dead, &mut self.rng)?;
+        // The generator's state gives all that it gave: every key of a row since the start.
+        forget_past(&mut self.rng);
+        Ok(())
+    }
+
+    /// Fresh randomness, for the keys that are drawn from now on.
+    pub fn refresh(&mut self, fresh: &Secret<32>) {
+        let mut hasher = blake3::Hasher::new_derive_key("whist 2026 vault fresh v1");
+        hasher.update(Secret::<32>::random(&mut self.rng).expose());
+        hasher.update(fresh.expose());
+        self.rng = Rng::from_seed(*hasher.finalize().as_bytes());
+        zeroize::Zeroize::zeroize(&mut hasher);
     }
 
     fn blind(&self, table: Table, key: &[u8]) -> Result<[u8; 32], VaultError> {

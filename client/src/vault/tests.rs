@@ -1,6 +1,5 @@
 use super::*;
 use crate::rows::Table;
-use rand_core::SeedableRng as _;
 
 pub(super) fn rng(seed: u8) -> Rng {
     Rng::from_seed([seed; 32])
@@ -131,7 +130,7 @@ fn a_header_that_asks_for_a_cheap_or_an_endless_key_is_refused() {
 /// associated data, which Whist does not use; what is checked here is that a key file counts.
 #[test]
 fn a_key_file_is_part_of_what_opens_the_vault() {
-    let key = |byte| Factor::KeyFile(whist_types::Secret::new([byte; 32]));
+    let key = |byte| Factor::KeyFile(Secret::new([byte; 32]));
     let derive = |by: &Credential| Cost::LEAST.derive(by, &[5; 32]).unwrap();
     let alone = derive(&secret("open sesame"));
     let one = derive(&secret("open sesame").with(key(1)));
@@ -212,12 +211,7 @@ fn slots_look_alike_whatever_is_in_them() {
         let keys = Keys::random(&mut rng);
         let place = keys.home(Home::First);
         slots
-            .put(
-                place,
-                &whist_types::Secret::new([seed; 32]),
-                &keys,
-                &mut rng,
-            )
+            .put(place, &Secret::new([seed; 32]), &keys, &mut rng)
             .unwrap();
         let bytes = medium.whole(1_000).unwrap();
         for (number, slot) in bytes[46..].chunks_exact(105).enumerate() {
@@ -315,4 +309,26 @@ fn duress_opens_a_decoy_on_the_same_line_and_ends_the_person_for_good() {
             1
         );
     }
+}
+
+#[test]
+fn a_seized_memory_gives_no_key_of_a_row_that_is_gone() {
+    let dir = filled();
+    let mut vault = open(&dir, "open sesame").unwrap();
+    let mut batch = Batch::new();
+    batch.put(Table::Inbox, vec![8], vec![1]);
+    batch.delete(Table::Inbox, vec![7]);
+    vault.apply(&batch).unwrap();
+    assert_eq!(
+        vault.rng.get_word_pos(),
+        0,
+        "there is nothing to wind back to"
+    );
+    let [mut one, mut other] = [1, 2].map(|fresh| {
+        vault.rng = rng(3);
+        vault.refresh(&Secret::new([fresh; 32]));
+        std::mem::replace(&mut vault.rng, rng(4))
+    });
+    let drawn = [&mut one, &mut other].map(|rng| *Secret::<32>::random(rng).expose());
+    assert_ne!(drawn[0], drawn[1], "nor is known what comes");
 }

@@ -55,10 +55,14 @@ impl Person {
         let stop = Shutdown::new();
         let (keeper, failing) = (handle.clone(), stop.clone());
         stop.spawn_blocking(move || keep_batches(vault, keep, &keeper, &failing));
-        let (clock, failing) = (stage.clock, stop.clone());
+        let (clock, fresh, failing) = (stage.clock, handle.clone(), stop.clone());
         let effects = move |_, effect| {
             let kept = match effect {
                 Effect::Commit { ticket, batch } => batches.try_send((ticket, batch)).is_ok(),
+                Effect::Fresh => match whist_rt::seed() {
+                    Ok(seed) => fresh.try_send(Command::Fresh { seed: seed.into() }).is_ok(),
+                    Err(_) => false,
+                },
                 Effect::Event(event) => shown.try_send((clock.now().instant, event)).is_ok(),
             };
             if !kept {

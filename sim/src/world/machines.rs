@@ -12,7 +12,7 @@ use whist_mix::MixNode;
 use whist_packet::keyring::MemoryKeyStore;
 use whist_provider::Provider;
 use whist_provider::store::{Memory, SyncPoint};
-use whist_types::{Instant, Now};
+use whist_types::{Instant, Now, Secret};
 
 use super::memory::TmpfsRegion;
 use super::{Environment, Host};
@@ -191,6 +191,12 @@ impl Environment<Client> for ClientDisk {
             whist::Effect::Commit { ticket, batch } => {
                 self.commits.push(now.instant.after(self.delay), batch);
                 vec![(self.delay, whist::Command::Committed { ticket })]
+            }
+            // By the time alone, so that an idle and a busy run of one seed agree.
+            whist::Effect::Fresh => {
+                let time = now.instant.as_nanos().to_be_bytes();
+                let seed = Secret::new(blake3::derive_key("whist 2026 sim fresh v1", &time));
+                vec![(Duration::ZERO, whist::Command::Fresh { seed: seed.into() })]
             }
             whist::Effect::Event(event) => {
                 self.events.push((now.instant, event));

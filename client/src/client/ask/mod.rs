@@ -3,7 +3,7 @@
 mod contact;
 mod keys;
 mod people;
-mod texts;
+pub(super) mod texts;
 mod words;
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use whist_types::Now;
 use crate::call::{Answer, Call, MessageState, Until};
 use crate::client::{Client, Waiter, Wish};
 use crate::ids::ContactId;
-use crate::limits::{WAIT_MAX, WAITERS_MAX};
+use crate::limits::{SEARCH_BYTES_MAX, WAIT_MAX, WAITERS_MAX};
 use crate::rpc::RpcError;
 
 // The exit codes of the command line (docs/using.md).
@@ -47,7 +47,7 @@ impl Client {
                 limit,
             } => self.ask_history(contact, before, limit),
             Call::HistoryKeep { keep } => self.ask_history_keep(now, keep),
-            Call::Search { words, contact } => self.ask_search(&words, contact),
+            Call::Search { words, contact } => self.ask_search(now, tag, &words, contact),
             Call::MessageStatus { message } => self.ask_message_status(message),
             Call::MessageWait {
                 message,
@@ -137,9 +137,16 @@ impl Client {
 
     /// Answers those whose wish came true, and those who waited long enough.
     pub(super) fn serve_waiters(&mut self, now: Now) {
-        for waiter in std::mem::take(&mut self.waiters) {
-            match self.fulfil(now, waiter.tag, &waiter.wish) {
+        let mut search_bytes = SEARCH_BYTES_MAX;
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            let answer = match &mut waiter.wish {
+                Wish::Search(search) => self.search_on(search, &mut search_bytes),
+                wish => self.fulfil(now, waiter.tag, wish),
+            };
+            match answer {
                 Some(answer) => self.answer(waiter.tag, Ok(answer)),
+                // Its deadline, which is over, is what wakes the client to go on.
+                None if matches!(waiter.wish, Wish::Search(_)) => self.waiters.push(waiter),
                 None if waiter.deadline <= now.instant => {
                     self.answer(waiter.tag, Err(too_late(&waiter.wish)));
                 }
@@ -171,6 +178,7 @@ impl Client {
                     state,
                 })
             }
+            Wish::Search(_) => None,
             Wish::Texts { contact } => {
                 let texts = self.take_texts(now, tag, *contact);
                 (!texts.is_empty()).then_some(Answer::Texts { texts })
@@ -208,6 +216,6 @@ fn too_late(wish: &Wish) -> RpcError {
                 }
             },
         ),
-        Wish::Texts { .. } => RpcError::new(TIMED_OUT, "nothing came"),
+        Wish::Texts { .. } | Wish::Search(_) => RpcError::new(TIMED_OUT, "nothing came"),
     }
 }

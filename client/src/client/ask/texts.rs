@@ -1,6 +1,7 @@
 //! Texts that are there already: their state, their end, other versions of them, and the history.
 
 use whist_types::Now;
+use zeroize::Zeroizing;
 
 use super::contact::done;
 use super::{OTHER, REFUSED, USAGE};
@@ -15,6 +16,18 @@ use crate::texts::TextRow;
 
 fn no_such_text() -> RpcError {
     RpcError::new(USAGE, "there is no such text, or it is kept no longer")
+}
+
+/// What looking at a text costs beside its bytes, as bytes.
+const TEXT_BYTES_LEAST: usize = 64;
+
+/// A search that goes on from input to input.
+pub(in crate::client) struct Search {
+    contact: Option<ContactId>,
+    words: String,
+    /// Texts before this one are still to be looked at; all of them at first.
+    before: Option<MessageId>,
+    found: Vec<Text>,
 }
 
 impl Client {
@@ -71,15 +84,41 @@ impl Client {
 
     pub(super) fn ask_search(
         &mut self,
+        now: Now,
+        tag: u64,
         words: &str,
         contact: Option<String>,
     ) -> Result<Option<Answer>, RpcError> {
-        let contact = contact.map(|name| self.contact_of(&name)).transpose()?;
-        let words = words.to_lowercase();
-        let holds = |row: &TextRow| row.text.to_lowercase().contains(&words);
-        Ok(Some(
-            self.page(contact, HISTORY_PAGE_MAX, |_, row| holds(row)),
-        ))
+        let search = Search {
+            contact: contact.map(|name| self.contact_of(&name)).transpose()?,
+            words: words.to_lowercase(),
+            before: None,
+            found: Vec::new(),
+        };
+        self.wait(now, tag, 0, Wish::Search(search))?;
+        Ok(None)
+    }
+
+    /// Goes on with a search, newest text first, until it is done or `bytes` are used up: a long
+    /// history must not hold up the send clock.
+    pub(super) fn search_on(&self, search: &mut Search, bytes: &mut usize) -> Option<Answer> {
+        let of = |row: &TextRow| search.contact.is_none_or(|id| row.contact == id);
+        for (id, row) in self.texts.before(search.before).rev() {
+            if search.found.len() >= HISTORY_PAGE_MAX {
+                break;
+            }
+            *bytes = bytes.checked_sub(row.text.len().saturating_add(TEXT_BYTES_LEAST))?;
+            search.before = Some(id);
+            if of(row) && !self.texts.is_unread(id) {
+                let text = Zeroizing::new(row.text.to_lowercase());
+                if text.contains(&search.words) {
+                    search.found.push(self.shown(id, row));
+                }
+            }
+        }
+        let mut texts = std::mem::take(&mut search.found);
+        texts.reverse();
+        Some(Answer::Texts { texts })
     }
 
     /// The last texts that are wanted, oldest first. What waits to be read is `receive`'s.
@@ -138,12 +177,13 @@ impl Client {
         let requests = self.outbox.requests_of(message);
         let untouched = |id: &crate::ids::RequestId| {
             let entry = self.outbox.entry(*id);
-            entry.is_some_and(|entry| entry.sends == 0)
+            // Of one from before a restart, the packet may have left and its count not been kept.
+            entry.is_some_and(|entry| entry.sends == 0 && !entry.restored)
         };
         let whole = usize::from(row.unanswered) == requests.len();
         if row.state != MessageState::Queued || !whole || !requests.iter().all(untouched) {
-            let why = "a packet of it has left; `message delete --everybody` asks the contact's \
-                       program to delete it";
+            let why = "a packet of it may have left; `message delete --everybody` asks the \
+                       contact's program to delete it";
             return Err(RpcError::new(OTHER, why));
         }
         self.stop_sending(now, message);
