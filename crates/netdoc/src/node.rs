@@ -175,6 +175,15 @@ impl Descriptor {
     fn check(&self) -> Result<(), Refused> {
         check_address(&self.address)?;
         check_weight(self.capacity)?;
+        // No route takes a key of small order: a consensus that lists one costs every client the
+        // packets whose route it was to be.
+        if self
+            .keys
+            .iter()
+            .any(|key| key.is_small_order() || !key.is_canonical())
+        {
+            return Err(Refused::Malformed("Sphinx key"));
+        }
         if self.kind == Kind::Provider && self.loops != LoopReport::default() {
             return Err(Refused::Malformed("loop report of a provider"));
         }

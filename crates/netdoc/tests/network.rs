@@ -110,6 +110,34 @@ fn a_descriptor_needs_both_signatures_over_its_very_bytes() {
 }
 
 #[test]
+fn a_descriptor_with_a_key_that_no_route_takes_is_refused() {
+    let (identity, link) = keys(1);
+    let verify = |at: usize, key: SphinxKey| {
+        let mut d = descriptor(1, Kind::Mix, 1, 5);
+        d.keys[at] = key;
+        SignedDescriptor::parse(d.sign(&identity, &link).as_bytes())?.verify()
+    };
+    let with_top_bit = |key: SphinxKey| {
+        let mut bytes = key.to_bytes();
+        bytes[31] |= 0x80;
+        SphinxKey::from_bytes(bytes)
+    };
+    let good = SphinxKey::from_bytes([9; 32]);
+    let mut above_p = [0xff; 32];
+    above_p[31] = 0x7f;
+    let mut bad = SphinxKey::SMALL_ORDER.to_vec();
+    bad.extend(SphinxKey::SMALL_ORDER.map(with_top_bit));
+    bad.extend([with_top_bit(good), SphinxKey::from_bytes(above_p)]);
+    for at in 0..4 {
+        assert!(verify(at, good).is_ok());
+        for key in &bad {
+            let refused = Err(Refused::Malformed("Sphinx key"));
+            assert_eq!(verify(at, *key), refused, "{key} at {at}");
+        }
+    }
+}
+
+#[test]
 fn the_longest_descriptor_fits_its_limit() {
     let mut d = descriptor(1, Kind::Mix, 1, 5);
     d.address = format!("{}:65535", "a".repeat(254));

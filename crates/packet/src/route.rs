@@ -8,7 +8,6 @@ use whist_types::{NodeId, SphinxKey};
 use x25519_dalek::PublicKey;
 
 use crate::HOPS_MAX;
-use crate::key::is_small_order;
 
 /// One hop of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +108,7 @@ impl Route {
             if earlier.into_iter().any(|other| other.node == hop.node) {
                 return Err(InvalidRoute::Repeated);
             }
-            if is_small_order(hop.key.as_bytes()) {
+            if hop.key.is_small_order() {
                 return Err(InvalidRoute::LowOrderKey);
             }
         }

@@ -4,10 +4,9 @@ use std::fmt;
 
 use sphinx_packet::payload::Payload;
 use sphinx_packet::surb::{SURB, SurbReplyRecovery};
-use whist_types::{NodeId, SurbId};
+use whist_types::{NodeId, SphinxKey, SurbId};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::key::is_small_order;
 use crate::{
     BuildError, DropReason, HEADER_BYTES, PAYLOAD_BYTES, Packet, SEALED_PAYLOAD_BYTES, SURB_BYTES,
 };
@@ -48,7 +47,7 @@ impl Surb {
     pub fn from_bytes(bytes: &[u8; SURB_BYTES]) -> Result<Self, DropReason> {
         let surb = Self(Box::new(*bytes));
         let (alpha, _) = bytes.split_first_chunk::<32>().ok_or(DropReason::BadSurb)?;
-        if is_small_order(alpha) || surb.first_hop().is_zero() {
+        if SphinxKey::from_bytes(*alpha).is_small_order() || surb.first_hop().is_zero() {
             return Err(DropReason::BadSurb);
         }
         Ok(surb)

@@ -6,6 +6,7 @@ mod epoch;
 mod ids;
 mod secret;
 mod sensitive;
+mod sphinx_key;
 mod time;
 
 pub use bytes::{Reader, Truncated, Writer};
