@@ -9,7 +9,7 @@ use whist_netdoc::{AuthoritySecret, Follower, Parameters, TrustedAuthorities};
 use whist_timing::Rng;
 use whist_types::{Epoch, IdentityKey, Instant, Now, Secret, Wall};
 
-use crate::links::{Peer, authority_links};
+use crate::links::{Peer, authority_links, expired, make_room, next_expiry};
 use crate::pool::Pool;
 use crate::round::{Round, Signatures};
 use crate::{Command, Effect, Error, Event, Ignored, Record, limits};
@@ -48,7 +48,8 @@ pub struct Authority {
     pub(crate) pool: Pool,
     pub(crate) round: Option<Round>,
     pub(crate) signatures: Signatures,
-    /// The last epoch for which the list was looked at, signed or too short.
+    /// The last epoch for which the list was looked at, signed or too short. Not what was signed,
+    /// which is `round`: a clock that is ahead looks at epochs that are far away.
     fixed: Epoch,
     /// The last epoch whose start was seen.
     current: Option<Epoch>,
@@ -86,7 +87,7 @@ impl Authority {
             admitted: setup.admitted,
             follower,
             pool: Pool::default(),
-            fixed: round.as_ref().map_or(Epoch::default(), |r| r.header.epoch),
+            fixed: signed_epoch(round.as_ref()),
             round,
             signatures: Signatures::default(),
             current: None,
@@ -153,11 +154,17 @@ impl Authority {
             self.enter(current);
         }
         let upcoming = current.next();
+        if self.fixed > upcoming {
+            // The clock was ahead and is not any more. What was looked at meanwhile does not count;
+            // what was signed does, since no epoch is signed twice.
+            self.fixed = signed_epoch(self.round.as_ref());
+        }
         if self.fixed < upcoming && self.now.wall >= self.before(upcoming, limits::FIX_PERMILLE) {
             self.fixed = upcoming;
             self.sign(upcoming);
         }
         self.repair(upcoming);
+        self.expire();
         self.flush_dialer();
         self.flush_backlogs();
     }
@@ -176,8 +183,12 @@ impl Authority {
             });
         }
         self.current = Some(current);
-        self.pool.forget(current);
-        self.signatures.forget(current);
+        // What was heard is forgotten when a consensus says that its time is over: the clock alone
+        // may be wrong, and nobody sends it a second time. Without consensuses the oldest goes.
+        let newest = self.follower.newest().map(|newest| newest.epoch());
+        let over = newest.map_or(Epoch::default(), |newest| newest.min(current));
+        self.pool.forget(over);
+        self.signatures.forget(over);
     }
 
     /// Fixes the list for `epoch` and signs it. The signature leaves when it is on disk.
@@ -253,9 +264,12 @@ impl Authority {
         let Some(key) = remote.key().copied() else {
             return self.refuse(link, Ignored::Unwanted);
         };
-        if self.peers.len() >= limits::LINKS_MAX {
+        let authority = self.trusted.index_of_link(&key);
+        let mut peer = Peer::new(self.now.instant, key, authority);
+        peer.known = self.is_admitted(&peer);
+        let Some(closed) = make_room(&self.peers, &peer) else {
             return self.refuse(link, Ignored::Unwanted);
-        }
+        };
         if link.is_accepted() {
             self.send(link, hello);
         } else if self.dialer.up(self.now.instant, link, hello).is_none() {
@@ -263,8 +277,12 @@ impl Authority {
         }
         // `HELLO` is the first frame, before anything else goes out on this link.
         self.flush_dialer();
-        let authority = self.trusted.index_of_link(&key);
-        self.peers.insert(link, Peer::new(key, authority));
+        for older in closed {
+            if self.peers.contains_key(&older) {
+                self.close(older);
+            }
+        }
+        self.peers.insert(link, peer);
         if authority.is_some() {
             self.bring_up_to_date(link);
         }
@@ -292,6 +310,18 @@ impl Authority {
         self.flush_dialer();
     }
 
+    /// Closes links of peers that did not say who they are in time. Whom a consensus or the
+    /// operator made known meanwhile may stay.
+    fn expire(&mut self) {
+        for link in expired(&self.peers, self.now.instant) {
+            let known = self.peers.get(&link).is_some_and(|p| self.is_admitted(p));
+            match self.peers.get_mut(&link) {
+                Some(peer) if known => peer.known = true,
+                _ => self.refuse(link, Ignored::Unwanted),
+            }
+        }
+    }
+
     fn flush_backlogs(&mut self) {
         for (link, peer) in &mut self.peers {
             for frame in peer.burst(self.now.instant) {
@@ -306,6 +336,10 @@ impl Authority {
             self.output.push_back(output);
         }
     }
+}
+
+fn signed_epoch(round: Option<&Round>) -> Epoch {
+    round.map_or(Epoch::default(), |round| round.header.epoch)
 }
 
 fn own_index(trusted: &TrustedAuthorities, secret: &AuthoritySecret) -> Option<u8> {
@@ -381,6 +415,7 @@ impl Role for Authority {
         next_wall
             .chain(repair)
             .chain(bursts)
+            .chain(next_expiry(&self.peers))
             .chain(self.dialer.poll_timeout())
             .chain([tick])
             .min()

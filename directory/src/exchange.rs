@@ -76,7 +76,8 @@ impl Authority {
 
     /// Gives an authority whose link came up what it may have missed.
     pub(crate) fn bring_up_to_date(&mut self, link: LinkId) {
-        let descriptors: Vec<_> = self.pool.bytes().map(<[u8]>::to_vec).collect();
+        let bytes = self.pool.bytes_after(self.epoch());
+        let descriptors: Vec<_> = bytes.map(<[u8]>::to_vec).collect();
         for bytes in descriptors {
             self.send_blob(link, &bytes, Frame::Descriptor);
         }
@@ -147,13 +148,14 @@ impl Authority {
     fn known_as(&mut self, link: LinkId, identity: Option<IdentityKey>) -> Outcome {
         let peer = self.peer(link)?;
         peer.identity = identity.or(peer.identity);
+        peer.known |= identity.is_some();
         Ok(())
     }
 
     /// Whether a link's peer gets documents: an authority, or a node that is admitted, by its
     /// descriptor or by the newest consensus. Everybody else would have a bundle queued on each of
     /// thousands of links for the price of a key.
-    fn is_admitted(&self, peer: &Peer) -> bool {
+    pub(crate) fn is_admitted(&self, peer: &Peer) -> bool {
         let listed = || {
             let newest = self.follower.newest()?;
             let node = newest.nodes().iter().find(|node| node.link == peer.key)?;
@@ -281,7 +283,7 @@ impl Authority {
         if !self.is_admitted(peer) {
             return Err(Ignored::Stranger);
         }
-        if peer.authority.is_none() && peer.busy() {
+        if peer.has_bundle_waiting() {
             return Err(Ignored::Busy);
         }
         if let Some(bundle) = self.follower.bundle_at(get.epoch, get.leaves_from) {

@@ -47,11 +47,24 @@ pub const DESCRIPTOR_CHANGES: u8 = 8;
 pub const BUNDLES_ASKED: u32 = 64;
 /// Signatures that an authority's link may send in an epoch: one, again after each reconnect.
 pub const SIGNATURES: u32 = 64;
-/// Links at once: the driver accepts no more sockets than this either.
-pub const LINKS_MAX: usize = 4_096;
+/// Links at once. The driver accepts 3,500 sockets, 512 of them for handshakes: so many are left
+/// that a newcomer always finds one, whoever holds the others. A network of more nodes takes turns.
+pub const LINKS_MAX: usize = 2_800;
+/// Of these, links of keys that are not admitted, as anybody can make them. A node that is admitted
+/// and in no consensus yet needs one for a round trip, in which it describes itself …
+pub const STRANGERS_MAX: usize = 64;
+/// … and is closed after this if it did not. The oldest goes where a newcomer finds no place.
+pub const STRANGER_LIFE: Duration = Duration::from_secs(30);
+/// Links of one node: one is in use, the others may be halves of broken ones. The oldest goes.
+pub const LINKS_PER_NODE: usize = 4;
+/// Links of one authority. Each new one is told all that it may have missed, so the older one goes.
+pub const LINKS_PER_AUTHORITY: usize = 1;
 /// Descriptors are taken for this many epochs ahead: the next, and the one after it from nodes
 /// whose clocks are ahead.
 pub const EPOCHS_AHEAD: u64 = 2;
+/// Descriptors and signatures of this many epochs are kept where no consensus ends their time: as
+/// many as may come in, and as many again from before or after a jump of the clock.
+pub const EPOCHS_HEARD: usize = 6;
 /// A consensus needs this many providers, since entry and exit differ.
 pub const PROVIDERS_MIN: usize = 2;
 

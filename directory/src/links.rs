@@ -11,6 +11,10 @@ use crate::{Ignored, limits};
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) key: LinkKey,
+    /// When the link came up.
+    since: Instant,
+    /// An authority, or a node that is admitted: seen when the link came up, or by what it sent.
+    pub(crate) known: bool,
     /// Its place in the network's list, if it is an authority.
     pub(crate) authority: Option<u8>,
     /// The node that it is, by a descriptor that it sent.
@@ -49,9 +53,11 @@ pub(crate) enum Allowance {
 }
 
 impl Peer {
-    pub(crate) fn new(key: LinkKey, authority: Option<u8>) -> Self {
+    pub(crate) fn new(now: Instant, key: LinkKey, authority: Option<u8>) -> Self {
         Self {
             key,
+            since: now,
+            known: authority.is_some(),
             authority,
             identity: None,
             greeted: false,
@@ -96,8 +102,20 @@ impl Peer {
     }
 
     /// Whether anything waits.
-    pub(crate) fn busy(&self) -> bool {
+    fn busy(&self) -> bool {
         !self.backlog.is_empty()
+    }
+
+    /// Whether a bundle waits, the largest of what does: nobody gets a second one meanwhile.
+    pub(crate) fn has_bundle_waiting(&self) -> bool {
+        let bundle = |frame: &Frame| matches!(frame, Frame::DocChunk(_));
+        self.backlog.iter().any(bundle)
+    }
+
+    /// When a peer that nobody knows has had time enough to describe itself.
+    fn expires_at(&self) -> Option<Instant> {
+        let until = self.since.after(limits::STRANGER_LIFE);
+        (!self.known).then_some(until)
     }
 
     /// The frames that may go now.
@@ -123,14 +141,55 @@ impl Peer {
     }
 }
 
-/// Links to authorities, one each; the newest wins where a peer dialled again before the old link
-/// was seen to be down.
+/// Links to authorities.
 pub(crate) fn authority_links(peers: &BTreeMap<LinkId, Peer>) -> Vec<LinkId> {
-    let mut newest: BTreeMap<u8, LinkId> = BTreeMap::new();
-    for (link, peer) in peers {
-        if let Some(authority) = peer.authority {
-            newest.insert(authority, *link);
+    let of_authorities = peers.iter().filter(|(_, peer)| peer.authority.is_some());
+    of_authorities.map(|(link, _)| *link).collect()
+}
+
+/// Which links are closed for one of this peer, so that nobody has more than its share: older ones
+/// of its own, which may be half dead, and the oldest of strangers. `None` if there is no room.
+pub(crate) fn make_room(peers: &BTreeMap<LinkId, Peer>, newcomer: &Peer) -> Option<Vec<LinkId>> {
+    let oldest = |whose: &dyn Fn(&Peer) -> bool, most: usize| {
+        let mut links: Vec<_> = peers
+            .iter()
+            .filter(|(_, peer)| whose(peer))
+            .map(|(link, peer)| (peer.since, *link))
+            .collect();
+        links.sort_unstable();
+        let excess = links.len().saturating_sub(most.saturating_sub(1));
+        links.truncate(excess);
+        links.into_iter().map(|(_, link)| link)
+    };
+    let of_its_own = if newcomer.authority.is_some() {
+        limits::LINKS_PER_AUTHORITY
+    } else {
+        limits::LINKS_PER_NODE
+    };
+    let mut closed: Vec<_> = oldest(&|peer| peer.key == newcomer.key, of_its_own).collect();
+    if !newcomer.known {
+        closed.extend(oldest(&|peer| !peer.known, limits::STRANGERS_MAX));
+    }
+    if closed.is_empty() && peers.len() >= limits::LINKS_MAX {
+        // Strangers have a few places and never one of those of the others.
+        let stranger = peers.iter().filter(|(_, peer)| !peer.known);
+        match stranger.map(|(link, peer)| (peer.since, *link)).min() {
+            Some((_, link)) => closed.push(link),
+            None if newcomer.authority.is_some() => {}
+            None => return None,
         }
     }
-    newest.into_values().collect()
+    Some(closed)
+}
+
+/// Links of peers that nobody knows and that had time enough to describe themselves.
+pub(crate) fn expired(peers: &BTreeMap<LinkId, Peer>, now: Instant) -> Vec<LinkId> {
+    let over = |peer: &Peer| peer.expires_at().is_some_and(|at| at <= now);
+    let expired = peers.iter().filter(|(_, peer)| over(peer));
+    expired.map(|(link, _)| *link).collect()
+}
+
+/// When [`expired`] finds one.
+pub(crate) fn next_expiry(peers: &BTreeMap<LinkId, Peer>) -> Option<Instant> {
+    peers.values().filter_map(Peer::expires_at).min()
 }

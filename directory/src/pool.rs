@@ -60,13 +60,43 @@ impl Pool {
             .map(|(_, held)| &held.descriptor)
     }
 
-    /// The bytes of all descriptors, for an authority that was away.
-    pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
-        self.held.values().map(|held| held.bytes.as_slice())
+    /// The bytes of all descriptors for epochs after `epoch`, for an authority that was away.
+    pub(crate) fn bytes_after(&self, epoch: Epoch) -> impl Iterator<Item = &[u8]> {
+        self.held
+            .iter()
+            .filter(move |((of, _), _)| *of > epoch)
+            .map(|(_, held)| held.bytes.as_slice())
     }
 
-    /// Forgets what is for epochs up to `epoch`.
+    /// Forgets what is for epochs up to `epoch`, and the lowest of too many.
     pub(crate) fn forget(&mut self, epoch: Epoch) {
         self.held.retain(|(of, _), _| *of > epoch);
+        let epochs = self.held.keys().map(|(of, _)| *of);
+        if let Some(lowest) = lowest_kept(epochs) {
+            self.held.retain(|(of, _), _| *of >= lowest);
+        }
+    }
+}
+
+/// The lowest epoch to keep, of those that come here in order, where they are too many.
+pub(crate) fn lowest_kept(epochs: impl DoubleEndedIterator<Item = Epoch>) -> Option<Epoch> {
+    let mut last = None;
+    epochs
+        .rev()
+        .filter(|epoch| last.replace(*epoch) != Some(*epoch))
+        .nth(limits::EPOCHS_HEARD.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_and_signatures_of_few_epochs_are_kept() {
+        let lowest = |epochs: &[u64]| lowest_kept(epochs.iter().map(|n| Epoch::new(*n)));
+        assert_eq!(lowest(&[]), None);
+        assert_eq!(lowest(&[1, 1, 2, 3, 4, 5]), None);
+        assert_eq!(lowest(&[1, 1, 2, 3, 4, 5, 5, 900]), Some(Epoch::new(1)));
+        assert_eq!(lowest(&[1, 2, 3, 4, 5, 6, 7, 7, 8]), Some(Epoch::new(3)));
     }
 }

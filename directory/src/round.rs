@@ -6,6 +6,7 @@ use whist_netdoc::{AuthoritySignature, Bundle, Header, Refused, SignedHeader, Tr
 use whist_types::Epoch;
 
 use crate::Ignored;
+use crate::pool::lowest_kept;
 
 /// What an authority signed: header and signature of each author, to see whether one signs twice.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl Round {
 }
 
 /// Signatures heard of other authorities, by epoch and author. Bounded: one header an author and
-/// epoch, and few epochs.
+/// epoch, and few epochs ([`Signatures::forget`], at the start of each).
 #[derive(Debug, Default)]
 pub(crate) struct Signatures {
     heard: BTreeMap<(Epoch, u8), Heard>,
@@ -145,8 +146,10 @@ impl Signatures {
         self.over(header).len()
     }
 
-    /// Forgets epochs before `epoch`.
+    /// Forgets epochs before `epoch`, and the lowest of too many.
     pub(crate) fn forget(&mut self, epoch: Epoch) {
-        self.heard.retain(|(of, _), _| *of >= epoch);
+        let lowest = lowest_kept(self.heard.keys().map(|(of, _)| *of));
+        let lowest = lowest.map_or(epoch, |lowest| lowest.max(epoch));
+        self.heard.retain(|(of, _), _| *of >= lowest);
     }
 }

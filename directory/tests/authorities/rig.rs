@@ -42,7 +42,8 @@ impl Node {
             epoch: Epoch::new(epoch),
             identity: self.identity.public(),
             link: self.link.public(),
-            keys: [SphinxKey::from_bytes([self.number; 32]); 4],
+            // Bit 255 of a key is clear.
+            keys: [SphinxKey::from_bytes([self.number & 0x7f; 32]); 4],
             address: format!("node-{}:9000", self.number),
             kind: self.kind,
             family: Family::from_bytes([self.number; 32]),

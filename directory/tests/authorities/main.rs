@@ -9,6 +9,8 @@
     missing_docs
 )]
 
+mod bounds;
+mod clocks;
 mod rig;
 
 use std::collections::BTreeSet;
@@ -502,4 +504,20 @@ fn a_family_of_mixes_and_providers_is_not_listed() {
     // Node 0 is a mix of the family that the newcomer, a provider, names too.
     assert!(listed.node(&id(0)).is_none() && listed.node(&id(9)).is_none());
     assert_eq!(listed.nodes().len(), 8);
+}
+
+#[test]
+fn a_node_whose_key_no_route_takes_is_not_listed() {
+    let mut rig = Rig::new();
+    // Its Sphinx keys are zeros.
+    rig.nodes.push(Node::new(0, Kind::Mix));
+    for i in 0..4 {
+        rig.kill(i);
+        rig.start(i);
+    }
+    rig.describe(1);
+    assert_eq!(rig.ignored(9 % 4), [Ignored::Malformed]);
+    rig.run_to(wall(1, 0));
+    assert_eq!(rig.epochs(), [Some(1); 4]);
+    assert_eq!(rig.newest(0).unwrap().nodes().len(), 9);
 }
