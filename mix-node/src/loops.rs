@@ -158,20 +158,35 @@ impl Loops {
         self.test.alarms()
     }
 
-    /// What the next descriptor says: the alarm, if it was up since the last one, and where the
-    /// most loops were lost.
+    /// How often a segment's own alarm went up.
+    pub(crate) const fn segment_alarms(&self) -> u64 {
+        self.test.segment_alarms()
+    }
+
+    /// Segments whose own alarm is up.
+    pub(crate) fn alarmed_segments(&self) -> usize {
+        self.test.alarmed_segments()
+    }
+
+    /// What the next descriptor says: an alarm, over all loops or on one step of their routes, if
+    /// one was up since the last descriptor, and where the most loops were lost.
     pub(crate) fn report(&mut self) -> LoopReport {
-        let risen = std::mem::replace(&mut self.reported, self.test.alarms());
-        if risen == self.reported && !self.test.overall().alarm {
+        let alarms = self.alarms() + self.segment_alarms();
+        let told = std::mem::replace(&mut self.reported, alarms);
+        if told == alarms && !self.test.overall().alarm && self.alarmed_segments() == 0 {
             return LoopReport::default();
         }
         let lost = |tally: &Tally| tally.sent.saturating_sub(tally.returned);
-        let known = |(_, tally): &(&Segment, Tally)| tally.sent >= limits::REPORT_LOOPS_MIN;
+        let known =
+            |(_, tally): &(&Segment, Tally)| tally.alarm || tally.sent >= limits::REPORT_LOOPS_MIN;
         let mut worst: Vec<_> = self.test.segments().filter(known).collect();
-        // By share: a/b > c/d is a·d > c·b.
+        // Those at their own alarm first, then by share (a/b > c/d is a·d > c·b), then by number:
+        // a step that loses all loops shows on every step after it, with fewer loops on each.
         worst.sort_by(|(a, one), (b, other)| {
+            let by_alarm = other.alarm.cmp(&one.alarm);
             let (left, right) = (lost(other) * one.sent, lost(one) * other.sent);
-            left.cmp(&right).then(a.cmp(b))
+            let by_share = left.cmp(&right).then(lost(other).cmp(&lost(one)));
+            by_alarm.then(by_share).then(a.cmp(b))
         });
         let rounded = |(step, tally): (&Segment, Tally)| {
             LoopSegment::rounded(step.from, step.to, tally.sent, lost(&tally))
@@ -290,5 +305,63 @@ impl Pace<'_> {
             key: self.consensus.key(node, epoch)?,
             delay,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(n: u64) -> NodeId {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        NodeId::from_bytes(bytes)
+    }
+
+    /// Loops `from` to `to` over fifty neighbours in turn; the eighth drops them all, if `hole`.
+    fn run(loops: &mut Loops, from: u64, to: u64, hole: bool) {
+        for n in from..to {
+            let at = Instant::ZERO.after(Duration::from_secs(10 * n));
+            let mut id = [1; SurbId::LEN];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            let id = SurbId::from_bytes(id);
+            let neighbour = node(100 + n % 50);
+            let to_it = Segment {
+                from: node(0),
+                to: neighbour,
+            };
+            let after_it = Segment {
+                from: neighbour,
+                to: node(n / 50 % 3),
+            };
+            loops.test.sent(at, id, vec![to_it, after_it]);
+            if !hole || n % 50 != 7 {
+                assert!(loops.test.returned(at, &id));
+            }
+            loops.test.advance(at.after(Duration::from_secs(5)));
+        }
+    }
+
+    #[test]
+    fn a_descriptor_tells_of_one_neighbour_that_drops_what_few_loops_it_gets() {
+        let mut loops = Loops::new();
+        run(&mut loops, 0, 200, false);
+        assert_eq!(loops.report(), LoopReport::default());
+        run(&mut loops, 200, 1_200, true);
+        assert!(!loops.overall().alarm, "2 % of all loops is no alarm");
+        let report = loops.report();
+        assert!(report.alarm);
+        // It first, with the most loops, then what it should have handed on.
+        let eighth = node(107);
+        assert!(report.segments.len() > 1);
+        let named = |s: &LoopSegment| s.from == eighth || s.to == eighth;
+        assert!(report.segments.iter().all(named), "{report:?}");
+        let to_it = report.segments.iter().find(|s| s.to == eighth).unwrap();
+        assert_eq!((to_it.sent, to_it.lost), (16, 16));
+        // As long as it stands, every descriptor says so; then none.
+        assert!(loops.report().alarm);
+        run(&mut loops, 1_200, 3_000, false);
+        assert_eq!(loops.alarmed_segments(), 0);
+        assert_eq!(loops.report(), LoopReport::default());
     }
 }

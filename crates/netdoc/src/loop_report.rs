@@ -14,11 +14,11 @@ pub const LOOP_SEGMENTS_MAX: usize = 4;
 ///
 /// | field | size | meaning |
 /// |---|---|---|
-/// | alarm | 1 | 1 if loops were missing in a row since the last descriptor, else 0 |
+/// | alarm | 1 | 1 if loops were missing in a row, in all or on one step, since the last descriptor |
 /// | segments | 4 + 68 n | at most 4, by rising `from` and `to`; none without the alarm |
 #[derive(Debug, Clone, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize)]
 pub struct LoopReport {
-    /// Loops were missing in a row.
+    /// Loops were missing in a row, in all or on one step of their routes.
     pub alarm: bool,
     /// Where the most were missing.
     pub segments: Vec<LoopSegment>,

@@ -115,6 +115,10 @@ where
             self.alarms_told = self.loops.alarms();
             self.note(Note::LoopAlarm);
         }
+        if self.loops.segment_alarms() > self.segment_alarms_told {
+            self.segment_alarms_told = self.loops.segment_alarms();
+            self.note(Note::SegmentAlarm);
+        }
     }
 
     pub(super) fn drain(&mut self, now: Now) {
