@@ -17,10 +17,12 @@ pub(crate) struct Metrics {
     links_out: IntGauge,
     layer: IntGauge,
     consensus: IntGauge,
+    split: IntGauge,
     keys: IntGauge,
     line_rate: IntGauge,
     loop_loss: Gauge,
     loop_alarm: IntGauge,
+    loop_segment_alarms: IntGauge,
     loop_alarms: IntCounter,
     loop_reports: IntCounter,
     loops_unmade: IntCounter,
@@ -69,10 +71,18 @@ impl Metrics {
                 "consensus_epoch",
                 "Epoch of the newest consensus; 0 for none",
             )?,
+            split: gauge(
+                "equivocation",
+                "1 if the authorities signed two consensuses of one epoch",
+            )?,
             keys: gauge("keys_in_service", "Sphinx keys in service")?,
             line_rate: gauge("line_rate", "Packets a second that it takes")?,
             loop_loss,
             loop_alarm: gauge("loop_alarm", "1 while loops are missing in a row")?,
+            loop_segment_alarms: gauge(
+                "loop_segment_alarms",
+                "Steps of loops' routes on which loops are missing in a row",
+            )?,
             loop_alarms: counter("loop_alarms_total", "How often loops were missing in a row")?,
             loop_reports: counter(
                 "loop_reports_total",
@@ -113,7 +123,9 @@ impl Metrics {
             u64::try_from(stats.keys.len()).unwrap_or(u64::MAX),
         );
         self.loop_loss.set(stats.loop_loss.unwrap_or(-1.0));
+        set(&self.split, u64::from(stats.split));
         set(&self.loop_alarm, u64::from(stats.loop_alarm));
+        set(&self.loop_segment_alarms, stats.loop_segment_alarms);
         raise(&self.loop_alarms, stats.loop_alarms);
         raise(&self.loop_reports, stats.loop_reports);
         raise(&self.loops_unmade, stats.loops_unmade);

@@ -146,9 +146,14 @@ impl Effects<Node> for Shell {
 fn log(note: &Note) {
     match note {
         Note::Consensus(epoch) => info!("consensus of epoch {epoch} taken"),
+        Note::Split(epoch) => shell::log_split(*epoch),
         Note::Refused(why) => warn!("an authority sent a consensus that is refused: {why}"),
         Note::NotListed(epoch) => warn!("the consensus of epoch {epoch} does not list this mix"),
         Note::LoopAlarm => warn!("loops are missing in a row: packets may be dropped on purpose"),
+        Note::SegmentAlarm => warn!(
+            "loops are missing in a row on one step of their routes: somebody drops packets, or a \
+             neighbour is down"
+        ),
         Note::Draining => info!("draining: no packet is taken any more"),
         Note::Key(event) => shell::log_key(event),
     }

@@ -74,6 +74,8 @@ pub struct Stats {
     pub layer: Option<Layer>,
     /// Epoch of the newest consensus.
     pub consensus: Option<Epoch>,
+    /// Whether there is proof that the authorities signed two consensuses of one epoch.
+    pub split: bool,
     /// Packets a second that it takes.
     pub line_rate: u32,
     /// Epochs whose keys are in service.
@@ -96,7 +98,9 @@ pub struct Stats {
     pub loop_loss: Option<f64>,
     /// How often loops missing in a row raised the alarm.
     pub loop_alarms: u64,
-    /// Descriptors that told of the alarm.
+    /// Steps of loops' routes that stand at an alarm of their own.
+    pub loop_segment_alarms: u64,
+    /// Descriptors that told of an alarm.
     pub loop_reports: u64,
     /// Whether the alarm is up.
     pub loop_alarm: bool,

@@ -2,7 +2,7 @@
 
 use std::ops::DerefMut;
 
-use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret, LoopReport};
+use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret, LoopReport, Refused};
 use whist_node::epochs;
 use whist_packet::KeyStore;
 use whist_timing::forget_past;
@@ -21,6 +21,7 @@ where
     K: KeyStore,
 {
     pub(crate) fn offer(&mut self, now: Now, bundle: &[u8]) {
+        let split_before = self.follower.evidence().is_some();
         match self.follower.offer(now.wall, bundle) {
             Ok(Accepted::New(epoch)) => {
                 let state = self.follower.to_bytes();
@@ -36,6 +37,13 @@ where
                 self.refresh(now);
             }
             Ok(Accepted::Known) => {}
+            // The proof is kept over a restart, and what was contradicted rules no more.
+            Err(Refused::Equivocation(epoch)) if !split_before => {
+                let state = self.follower.to_bytes();
+                self.effect(Effect::Directory(state));
+                self.note(Note::Split(epoch));
+                self.refresh(now);
+            }
             Err(refused) => self.note(Note::Refused(refused.to_string())),
         }
     }

@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     links_out: IntGauge,
     listed: IntGauge,
     consensus: IntGauge,
+    split: IntGauge,
     keys: IntGauge,
     line_rate: IntGauge,
 }
@@ -75,6 +76,10 @@ impl Metrics {
                 "consensus_epoch",
                 "Epoch of the newest consensus; 0 for none",
             )?,
+            split: gauge(
+                "equivocation",
+                "1 if the authorities signed two consensuses of one epoch",
+            )?,
             keys: gauge("keys_in_service", "Sphinx keys in service")?,
             line_rate: gauge("line_rate", "Packets a second that it takes")?,
         })
@@ -104,6 +109,7 @@ impl Metrics {
         set(&self.stored, stats.stored);
         set(&self.links_in, stats.links_in);
         set(&self.links_out, stats.links_out);
+        set(&self.split, u64::from(stats.split));
         set(&self.listed, u64::from(stats.listed));
         set(&self.consensus, stats.consensus.map_or(0, |e| e.number()));
         let keys = u64::try_from(stats.keys.len()).unwrap_or(u64::MAX);

@@ -86,6 +86,9 @@ pub enum Note {
     Consensus(Epoch),
     /// An authority sent a consensus that was refused.
     Refused(String),
+    /// The authorities signed two consensuses of this epoch. The proof is kept, nothing newer is
+    /// taken, and what was before serves until its grace ends.
+    Split(Epoch),
     /// The consensus of this epoch does not list this provider.
     NotListed(Epoch),
     /// Keys changed, or their store failed.
@@ -227,6 +230,7 @@ where
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Stats {
             consensus: self.follower.newest().map(|newest| newest.epoch()),
+            split: self.follower.evidence().is_some(),
             listed: self.current_view().is_some(),
             line_rate: self.config.packets_per_s,
             keys: self.keys.in_service(),

@@ -203,6 +203,7 @@ impl Effects<Node> for Shell {
 fn log(note: &Note) {
     match note {
         Note::Consensus(epoch) => info!("consensus of epoch {epoch} taken"),
+        Note::Split(epoch) => shell::log_split(*epoch),
         Note::Refused(why) => warn!("an authority sent a consensus that is refused: {why}"),
         Note::NotListed(epoch) => {
             warn!("the consensus of epoch {epoch} does not list this provider")

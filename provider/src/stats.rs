@@ -106,6 +106,8 @@ impl Drop {
 pub struct Stats {
     /// Epoch of the newest consensus.
     pub consensus: Option<Epoch>,
+    /// Whether there is proof that the authorities signed two consensuses of one epoch.
+    pub split: bool,
     /// Whether the consensus in use lists this provider.
     pub listed: bool,
     /// Packets a second that it takes.

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use rand_core::CryptoRng;
 use whist_types::{ConsensusHash, Epoch, Wall};
 
 use crate::{
@@ -182,16 +180,22 @@ impl Follower {
     }
 
     fn usable_ones(&self, now: Wall) -> impl Iterator<Item = &Arc<Consensus>> {
-        self.held
-            .values()
-            .rev()
-            .filter(|held| {
-                // A consensus that the authorities contradicted is nobody's; the state before it
-                // serves until its own grace ends.
-                let contradicted = |evidence: &Evidence| held.epoch() >= evidence.epoch;
-                !self.evidence.as_ref().is_some_and(contradicted)
-            })
+        let held = self.held.values().rev();
+        held.filter(|held| !self.contradicted(held.epoch()))
             .filter(move |held| held.usable(now))
+    }
+
+    /// Whether the authorities contradicted what they signed for this epoch or one before it. It is
+    /// nobody's then; the state before it serves until its own grace ends.
+    fn contradicted(&self, epoch: Epoch) -> bool {
+        let evidence = self.evidence.as_ref();
+        evidence.is_some_and(|evidence| epoch >= evidence.epoch)
+    }
+
+    /// The newest that the authorities did not contradict, usable or not.
+    fn newest_uncontradicted(&self) -> Option<&Arc<Consensus>> {
+        let mut held = self.held.values().rev();
+        held.find(|held| !self.contradicted(held.epoch()))
     }
 
     /// The consensus of an epoch, if held.
@@ -200,9 +204,10 @@ impl Follower {
     }
 
     /// The consensus that rules packets under the keys of `epoch`: its own, else the newest that
-    /// lists that epoch's keys.
+    /// lists that epoch's keys. Never one that the authorities contradicted.
     pub fn ruling(&self, epoch: Epoch) -> Option<&Arc<Consensus>> {
-        let (own, held) = self.held.range(..=epoch).next_back()?;
+        let mut until = self.held.range(..=epoch).rev();
+        let (own, held) = until.find(|(own, _)| !self.contradicted(**own))?;
         let listed = u64::try_from(KEY_EPOCHS).unwrap_or(0);
         (own.plus(listed) > epoch).then_some(held)
     }
@@ -229,9 +234,9 @@ impl Follower {
     }
 
     /// What clients are served at `now`: the consensus that is in use, not the one of the epoch to
-    /// come, by which nobody can make packets yet.
+    /// come, by which nobody can make packets yet, nor one that the authorities contradicted.
     pub fn served(&self, now: Wall) -> Option<&Arc<Consensus>> {
-        self.usable(now).or_else(|| self.newest())
+        self.usable(now).or_else(|| self.newest_uncontradicted())
     }
 
     /// The hash by which a node names its consensus at `now`, in `HELLO` and in replies, or zeros:
@@ -254,12 +259,15 @@ impl Follower {
     }
 
     /// The bundle of `epoch` (0: the newest) with the earlier headers from `leaves_from` on: the
-    /// answer to `DOC_GET`.
+    /// answer to `DOC_GET`. None where the authorities contradicted it.
     pub fn bundle_at(&self, epoch: u64, leaves_from: u64) -> Option<Vec<u8>> {
         let consensus = match epoch {
-            0 => self.newest()?,
+            0 => self.newest_uncontradicted()?,
             number => self.at(Epoch::new(number))?,
         };
+        if self.contradicted(consensus.epoch()) {
+            return None;
+        }
         let extension = match &self.range {
             Some(range) if leaves_from != u64::MAX => {
                 Extension::leaves(range, leaves_from, consensus.earlier())
@@ -272,29 +280,6 @@ impl Follower {
     /// The range of all headers held, for who makes the next one.
     pub const fn range(&self) -> Option<&Mmr> {
         self.range.as_ref()
-    }
-
-    /// When the next consensus should be fetched: at once if the current one is missing, else at a
-    /// uniform time between 0.3 and 0.15 of an epoch before the next epoch starts.
-    pub fn next_fetch(&self, now: Wall, rng: &mut impl CryptoRng) -> Wall {
-        let schedule = self.trusted.schedule();
-        let current = schedule.epoch_at(now);
-        let Some(newest) = self.newest().filter(|newest| newest.epoch() >= current) else {
-            return now;
-        };
-        let start = schedule.start(newest.epoch().next());
-        let earliest = start.before(fraction(schedule.length(), 300));
-        let spread = schedule.epoch_ms.saturating_mul(150) / 1_000;
-        let within = rng.next_u64().checked_rem(spread.max(1)).unwrap_or(0);
-        earliest.after(Duration::from_millis(within))
-    }
-
-    /// Whether the consensus that should be there by now is missing: the current epoch's, and from
-    /// 0.15 of an epoch before the next one also that.
-    pub fn wants(&self, now: Wall) -> bool {
-        let schedule = self.trusted.schedule();
-        let due = schedule.epoch_at(now.after(fraction(schedule.length(), 150)));
-        self.evidence.is_none() && self.newest().is_none_or(|newest| newest.epoch() < due)
     }
 
     /// All of it, for the disk.
@@ -341,14 +326,6 @@ impl Follower {
             evidence: state.evidence,
         })
     }
-}
-
-/// Thousandths of a length of time.
-fn fraction(length: Duration, thousandths: u32) -> Duration {
-    length
-        .saturating_mul(thousandths)
-        .checked_div(1_000)
-        .unwrap_or(length)
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]

@@ -52,16 +52,6 @@ pub fn mixes(consensus: &Consensus, rng: &mut impl CryptoRng) -> Result<Vec<Node
     mixes_in(consensus, 0..consensus.parameters().layers, &[], rng)
 }
 
-/// One mix of each layer from `first` on.
-pub fn mixes_from(
-    consensus: &Consensus,
-    first: Layer,
-    rng: &mut impl CryptoRng,
-) -> Result<Vec<NodeId>, NoRoute> {
-    let layers = first.index()..consensus.parameters().layers;
-    mixes_in(consensus, layers, &[], rng)
-}
-
 /// One mix of each of `layers`, none of a family of `avoid`: what a mix's own loops are made of
 /// (the layers after its own to a provider, the layers before its own back to itself).
 pub fn mixes_in(

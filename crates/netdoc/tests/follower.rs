@@ -9,8 +9,6 @@
     missing_docs
 )]
 
-use chacha20::ChaCha20Rng;
-use chacha20::rand_core::SeedableRng;
 use whist_netdoc::testing::{Authorities, entries};
 use whist_netdoc::{Accepted, Bundle, Extension, Follower, NodeEntry, Parameters, Refused};
 use whist_types::{ConsensusHash, Epoch, Wall};
@@ -159,6 +157,44 @@ fn two_valid_headers_of_one_epoch_are_kept_as_evidence_and_end_the_following() {
 }
 
 #[test]
+fn what_the_authorities_contradicted_neither_rules_nor_is_served() {
+    let mut a = authorities();
+    let bundles = chain(&mut a, 2);
+    let mut node = Follower::new(a.trusted());
+    node.offer(at(1), &bundles[0]).unwrap();
+    node.offer(at(2), &bundles[1]).unwrap();
+    let first = node.at(Epoch::new(1)).unwrap().hash();
+    let ruling = |node: &Follower, e| node.ruling(Epoch::new(e)).map(|c| c.epoch().number());
+    assert_eq!(ruling(&node, 2), Some(2));
+    let mut fewer = nodes();
+    fewer.pop();
+    let other = authorities().make(Epoch::new(2), fewer).unwrap();
+    assert!(node.challenge(other.signed_bytes()).is_err());
+    let state = node.to_bytes();
+    let restarted = Follower::from_bytes(a.trusted(), &state).unwrap();
+    for node in [node, restarted] {
+        // The one before it lists keys of epochs 1 to 4.
+        let rulings = [1, 2, 3, 4, 5].map(|e| ruling(&node, e));
+        assert_eq!(rulings, [Some(1), Some(1), Some(1), Some(1), None]);
+        // Also when nothing is usable any more.
+        for e in [2, 3, 9] {
+            assert_eq!(node.served(at(e)).unwrap().hash(), first);
+            assert_eq!(node.named(at(e)), first);
+        }
+        let served = node.bundle_at(0, u64::MAX).unwrap();
+        let served = Bundle::parse(&served).unwrap();
+        assert!(served.verify(&a.trusted(), at(2)).unwrap().hash() == first);
+        assert_eq!(node.bundle_at(2, 0), None);
+        // Whoever looks for the proof finds the header.
+        assert!(node.by_hash(&node.newest().unwrap().hash()).is_some());
+    }
+    let mut alone = Follower::new(a.trusted());
+    let second = a.make(Epoch::new(3), nodes()).unwrap();
+    assert!(alone.challenge(second.signed_bytes()).is_ok());
+    assert!(alone.served(at(3)).is_none());
+}
+
+#[test]
 fn a_header_named_by_somebody_else_is_judged_by_itself() {
     let mut a = authorities();
     let bundle = a.make(Epoch::new(1), nodes()).unwrap();
@@ -182,7 +218,7 @@ fn the_newest_serves_for_its_grace_and_then_nothing_does() {
     let mut a = authorities();
     let bundles = chain(&mut a, 2);
     let mut client = Follower::light(a.trusted());
-    assert!(client.usable(at(1)).is_none() && client.wants(at(1)));
+    assert!(client.usable(at(1)).is_none());
     client.offer(at(1), &bundles[1]).unwrap();
     // Taken ahead of its time, used from its window on.
     assert!(client.usable(at(1)).is_none());
@@ -214,23 +250,6 @@ fn a_follower_survives_the_disk_and_refuses_what_was_changed_there() {
     flipped[middle] ^= 1;
     assert!(Follower::from_bytes(a.trusted(), &flipped).is_err());
     assert!(Follower::from_bytes(a.trusted(), &bytes[..bytes.len() - 1]).is_err());
-}
-
-#[test]
-fn a_fetch_falls_between_three_tenths_and_fifteen_hundredths_before_the_next_epoch() {
-    let mut a = authorities();
-    let bundles = chain(&mut a, 1);
-    let mut node = Follower::new(a.trusted());
-    let mut rng = ChaCha20Rng::from_seed([1; 32]);
-    assert_eq!(node.next_fetch(at(1), &mut rng), at(1));
-    node.offer(at(1), &bundles[0]).unwrap();
-    let times: Vec<_> = (0..1_000)
-        .map(|_| node.next_fetch(at(1), &mut rng).as_millis())
-        .collect();
-    assert!(times.iter().all(|t| (17_000..18_500).contains(t)));
-    let mean = times.iter().sum::<u64>() / 1_000;
-    assert!((17_650..17_850).contains(&mean));
-    assert!(!node.wants(at(1)) && node.wants(Wall::from_millis(18_500)));
 }
 
 #[test]

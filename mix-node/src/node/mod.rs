@@ -66,12 +66,17 @@ pub enum Note {
     Consensus(Epoch),
     /// An authority sent a consensus that was refused.
     Refused(String),
+    /// The authorities signed two consensuses of this epoch. The proof is kept, nothing newer is
+    /// taken, and what was before serves until its grace ends.
+    Split(Epoch),
     /// The consensus of this epoch does not list this mix.
     NotListed(Epoch),
     /// Keys changed, or their store failed.
     Key(KeyEvent),
     /// Loops missing in a row: somebody may be dropping packets around this mix.
     LoopAlarm,
+    /// The same on one step of their routes: of its loops, however few, none comes back.
+    SegmentAlarm,
     /// No packet is taken any more.
     Draining,
 }
@@ -95,6 +100,7 @@ pub struct MixNode<M, K> {
     pool: Pool<Held>,
     loops: Loops,
     alarms_told: u64,
+    segment_alarms_told: u64,
     counters: Counters,
     /// Packets mixed in this epoch, for the load in the next descriptor.
     mixed_before: u64,
@@ -146,6 +152,7 @@ where
             pool: Pool::with_capacity(limits::POOL_MIN),
             loops: Loops::new(),
             alarms_told: 0,
+            segment_alarms_told: 0,
             counters: Counters::default(),
             mixed_before: 0,
             epoch: None,
@@ -181,6 +188,7 @@ where
         Stats {
             layer: self.current_view().map(|view| view.layer),
             consensus: self.follower.newest().map(|newest| newest.epoch()),
+            split: self.follower.evidence().is_some(),
             line_rate: self.config.packets_per_s,
             keys: self.keys.in_service(),
             received: self.counters.received,
@@ -192,6 +200,7 @@ where
             loops_returned: self.counters.loops_returned,
             loop_loss: overall.loss(),
             loop_alarms: self.loops.alarms(),
+            loop_segment_alarms: count(self.loops.alarmed_segments()),
             loop_reports: self.counters.loop_reports,
             loop_alarm: overall.alarm,
             links_out: count(self.peers.links.count_out()),

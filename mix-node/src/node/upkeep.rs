@@ -3,7 +3,7 @@
 use std::ops::DerefMut;
 use std::time::Duration;
 
-use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret};
+use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret, Refused};
 use whist_node::epochs;
 use whist_packet::KeyStore;
 use whist_timing::forget_past;
@@ -19,6 +19,7 @@ where
     K: KeyStore,
 {
     pub(super) fn offer(&mut self, now: Now, bundle: &[u8]) {
+        let split_before = self.follower.evidence().is_some();
         match self.follower.offer(now.wall, bundle) {
             Ok(Accepted::New(epoch)) => {
                 let state = self.follower.to_bytes();
@@ -31,6 +32,13 @@ where
                 self.refresh(now);
             }
             Ok(Accepted::Known) => {}
+            // The proof is kept over a restart, and what was contradicted rules no more.
+            Err(Refused::Equivocation(epoch)) if !split_before => {
+                let state = self.follower.to_bytes();
+                self.effect(Effect::Directory(state));
+                self.note(Note::Split(epoch));
+                self.refresh(now);
+            }
             Err(refused) => self.note(Note::Refused(refused.to_string())),
         }
     }

@@ -7,7 +7,8 @@ use crate::rig::{self, Rig, quiet};
 use whist_link::{Frame, Input};
 use whist_mix::{Effect, Note};
 use whist_netdoc::Parameters;
-use whist_types::{Epoch, Layer};
+use whist_netdoc::testing::{Authorities, entries};
+use whist_types::{Epoch, Layer, Wall};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -137,6 +138,35 @@ fn a_consensus_that_does_not_verify_is_refused_and_changes_nothing() {
     let frame = Frame::DocChunk(Box::new(part));
     rig.input(Input::Frame { link, frame });
     assert_eq!(rig.closed.last(), Some(&link), "a part out of order");
+}
+
+#[test]
+fn a_mix_that_saw_the_authorities_contradict_themselves_keeps_the_proof_over_a_restart() {
+    let mut rig = Rig::serving(1, quiet(), 100);
+    rig.run_until_epoch(12);
+    assert!(!rig.stats().split);
+    // The same authorities sign another list for this epoch.
+    let mut twins = Authorities::new(1, 4, quiet(), Wall::from_millis(rig::GENESIS));
+    let second = twins.make(Epoch::new(12), entries(3, 1, 3)).unwrap();
+    let link = rig.link_to(rig.authorities.link(0).unwrap().public());
+    for part in whist_link::split(7, &second.to_bytes()) {
+        let link = link.unwrap();
+        let frame = Frame::DocChunk(Box::new(part));
+        rig.input(Input::Frame { link, frame });
+    }
+    let split = Note::Split(Epoch::new(12));
+    for restarted in [false, true] {
+        if restarted {
+            rig.restart(false);
+        }
+        assert!(rig.stats().split, "restarted: {restarted}");
+        rig.run_for(MS(500));
+        // It serves on by the consensus before, and by no newer one.
+        assert_eq!(rig.stats().layer, Some(Layer::new(1)));
+    }
+    rig.run_until_epoch(13);
+    assert_eq!(rig.stats().consensus, Some(Epoch::new(12)));
+    assert_eq!(rig.notes().iter().filter(|note| **note == split).count(), 1);
 }
 
 #[test]

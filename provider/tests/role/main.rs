@@ -14,3 +14,4 @@ mod chaos;
 mod entry;
 mod exit;
 mod rig;
+mod split;

@@ -489,6 +489,11 @@ impl Rig {
         self.authorities.trusted()
     }
 
+    /// The link to one of the authorities.
+    pub fn authority(&self) -> LinkId {
+        self.dialed[&self.authorities.link(0).unwrap().public()]
+    }
+
     /// What was sent to a link since last asked.
     pub fn sent_to(&mut self, link: LinkId) -> Vec<(Instant, Frame)> {
         let (mine, rest) = std::mem::take(&mut self.sent)
