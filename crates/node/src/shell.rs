@@ -7,16 +7,16 @@ use std::time::Duration;
 use rand_core::CryptoRng;
 use serde::de::DeserializeOwned;
 use whist_netdoc::{Follower, Network};
-use whist_rt::prometheus::Registry;
+use whist_rt::prometheus::{IntGauge, Registry};
 use whist_rt::sealed::SealedDir;
 use whist_rt::state::StateDir;
-use whist_rt::tmpfs::Region;
+use whist_rt::tmpfs::{Locked, Region};
 use whist_rt::tracing::{info, warn};
 use whist_rt::{
     Commands, Exit, Failure, Handle, MetricsPort, RtError, Shutdown, Signals, config, files, keys,
-    process, time,
+    process, swap, time,
 };
-use whist_types::{EpochSchedule, Secret};
+use whist_types::{Epoch, EpochSchedule, Secret};
 
 use crate::key_files::DiskKeyStore;
 use crate::keys::{KeyEvent, region_bytes};
@@ -89,10 +89,24 @@ pub fn key_store(state: &StateDir, seal: Secret<32>) -> Result<DiskKeyStore, RtE
 pub fn regions(tag_dir: &Path, table_tags: u64) -> Result<[Region; 2], RtError> {
     keys::create_folder(tag_dir)?;
     let bytes = region_bytes(table_tags);
-    Ok([
+    let regions = [
         region(&tag_dir.join("table.0"), bytes)?,
         region(&tag_dir.join("table.1"), bytes)?,
-    ])
+    ];
+    if swap::reaches_memory() {
+        warn!(
+            "this system swaps, and what a process holds may end on a disk: switch swap off, or \
+             set MemorySwapMax=0"
+        );
+    }
+    let whole = regions.iter().all(|region| region.locked() == Locked::All);
+    if !whole && swap::reaches(tag_dir)? {
+        warn!(
+            "replay tags may be swapped to a disk, keys in service are not: raise LimitMEMLOCK=, \
+             or mount tag_dir with noswap"
+        );
+    }
+    Ok(regions)
 }
 
 /// A table of another size is none: `table_tags` was changed, and its key goes with it.
@@ -120,13 +134,25 @@ pub fn follower(network: &Path, state: &StateDir) -> Result<Follower, Failure> {
         .map_err(|refused| usage(refused.to_string()))?
         .trusted();
     let kept = state.file(DIRECTORY_FILE);
-    match files::read(&kept, DIRECTORY_BYTES_MAX)? {
-        None => Ok(Follower::new(trusted)),
-        Some(bytes) => Follower::from_bytes(trusted, &bytes).map_err(|refused| {
-            let what = format!("{}: {refused}; remove it to start anew", kept.display());
-            Failure::new(Exit::Refused, what)
-        }),
+    let Some(bytes) = files::read(&kept, DIRECTORY_BYTES_MAX)? else {
+        return Ok(Follower::new(trusted));
+    };
+    let follower = Follower::from_bytes(trusted, &bytes).map_err(|refused| {
+        let what = format!("{}: {refused}; remove it to start anew", kept.display());
+        Failure::new(Exit::Refused, what)
+    })?;
+    if let Some(evidence) = follower.evidence() {
+        log_split(evidence.epoch);
     }
+    Ok(follower)
+}
+
+/// Tells the log, at the moment and at each start, that the authorities are not to be trusted.
+pub fn log_split(epoch: Epoch) {
+    warn!(
+        "the authorities signed two consensuses of epoch {epoch}: no newer one is taken, the one \
+         before it serves until its grace ends; the proof is in {DIRECTORY_FILE} in state_dir"
+    );
 }
 
 /// The file in which the consensuses are kept for the next start.
@@ -255,6 +281,12 @@ impl<C: Send + Clone + 'static> Service<C> {
             handle,
             registry: Registry::new(),
         };
+        let swaps = IntGauge::new(
+            "whist_memory_swaps",
+            "1 if the system may write this process's memory to a disk",
+        )?;
+        swaps.set(i64::from(swap::reaches_memory()));
+        service.registry.register(Box::new(swaps))?;
         let (signal, handle, stop) = (
             signals.drain(),
             service.handle.clone(),

@@ -59,6 +59,16 @@ pub enum RtError {
         /// The folder.
         path: PathBuf,
     },
+    /// A region's memory could be written to a swap device.
+    #[error(
+        "{}: keys could be swapped to a disk: raise LimitMEMLOCK=, or switch swap off, or mount its \
+         folder with noswap",
+        path.display()
+    )]
+    Swappable {
+        /// The file.
+        path: PathBuf,
+    },
     /// A region exists with another size.
     #[error("{}: holds {found} bytes where {expected} were expected", path.display())]
     RegionSize {
@@ -118,6 +128,7 @@ impl RtError {
             Self::Config(_) => Exit::Usage,
             Self::Exposed { .. }
             | Self::NotInMemory { .. }
+            | Self::Swappable { .. }
             | Self::PublicMetrics
             | Self::Refused(_)
             | Self::Version { .. } => Exit::Refused,

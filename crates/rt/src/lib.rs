@@ -16,6 +16,7 @@ pub mod process;
 pub mod sealed;
 mod shutdown;
 pub mod state;
+pub mod swap;
 pub mod tmpfs;
 
 pub use clock::{Clock, seed, wall};

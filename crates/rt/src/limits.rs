@@ -40,7 +40,7 @@ pub const CLIENTS: usize = 3000;
 /// own, and an onion service's clients all come from there.
 pub const SOCKETS_OF_SOURCE: usize = 64;
 
-/// Handshakes under way at most; above, a socket is closed as it is accepted.
+/// Handshakes under way at most; for one more, whoever has most loses its oldest.
 pub const HANDSHAKES: usize = 512;
 
 /// Handshakes under way above which a client is asked for a puzzle first.

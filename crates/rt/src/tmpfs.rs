@@ -6,14 +6,18 @@ use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
-use crate::{RtError, files, keys};
+use crate::{RtError, files, keys, swap};
 
 /// `f_type` of the memory-backed file systems, from `linux/magic.h`.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
+
+/// The first page is locked by itself: it holds the key. A whole table seldom fits the limit on
+/// locked memory, which is 8 MB on most systems.
+const FIRST_BYTES: usize = 4096;
 
 /// Bytes in memory-backed storage. They survive a kill and an upgrade of the process that wrote
 /// them, and nothing survives a reboot. New regions are zero.
@@ -22,7 +26,9 @@ const RAMFS_MAGIC: u64 = 0x8584_58f6;
 pub struct Region {
     path: PathBuf,
     map: MmapMut,
-    in_ram: bool,
+    locked: Locked,
+    // Keeps the first page locked, whatever becomes of the rest. It is never read through.
+    _first: MmapRaw,
     // Holds the lock that keeps a second mapping of the same bytes away.
     _file: File,
 }
@@ -33,7 +39,8 @@ impl Region {
     ///
     /// # Errors
     /// If the folder is not memory-backed, is full, the region is in use, open to others, or of
-    /// another size ([`RtError::RegionSize`]; [`Region::remove`] it then).
+    /// another size ([`RtError::RegionSize`]; [`Region::remove`] it then); if nothing keeps its key
+    /// from a swap device ([`RtError::Swappable`]).
     pub fn open(path: &Path, len: usize) -> Result<Self, RtError> {
         let expected = u64::try_from(len).unwrap_or(u64::MAX);
         check_memory_backed(path.parent().unwrap_or(path))?;
@@ -72,10 +79,19 @@ impl Region {
             }
             return Err(failed(error));
         }
-        let map = map(&file, len).map_err(|error| RtError::file("map", path, error))?;
+        let unmapped = |error| RtError::file("map", path, error);
+        let map = map(&file, len).map_err(unmapped)?;
+        let first = MmapOptions::new()
+            .len(len.min(FIRST_BYTES))
+            .map_raw_read_only(&file)
+            .map_err(unmapped)?;
+        // Before any key is in it.
+        let locked = Locked::of(first.lock().is_ok(), || map.lock().is_ok());
+        locked.check(path, || swap::reaches(path.parent().unwrap_or(path)))?;
         Ok(Self {
             path: path.to_owned(),
-            in_ram: map.lock().is_ok(),
+            locked,
+            _first: first,
             map,
             _file: file,
         })
@@ -89,15 +105,50 @@ impl Region {
         files::remove(path)
     }
 
-    /// Whether its pages are locked: they then never go to a swap device. Not so where the limit
-    /// on locked memory (`LimitMEMLOCK=`) is smaller; the tmpfs should be `noswap` there.
-    pub const fn is_locked(&self) -> bool {
-        self.in_ram
+    /// Which of its pages are locked, and never go to a swap device.
+    pub const fn locked(&self) -> Locked {
+        self.locked
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Pages that never go to a swap device. How many there may be says the limit on locked memory
+/// (`LimitMEMLOCK=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locked {
+    /// All of them.
+    All,
+    /// The first one, which holds the key. Without it the others are random numbers.
+    First,
+    /// None: the system's limit is below a page, and it does not swap.
+    None,
+}
+
+impl Locked {
+    fn of(first: bool, all: impl FnOnce() -> bool) -> Self {
+        match (first, all()) {
+            (_, true) => Self::All,
+            (true, false) => Self::First,
+            (false, false) => Self::None,
+        }
+    }
+
+    /// Refuses a key that could end on a disk.
+    fn check(
+        self,
+        path: &Path,
+        swaps: impl FnOnce() -> Result<bool, RtError>,
+    ) -> Result<(), RtError> {
+        if self == Self::None && swaps()? {
+            return Err(RtError::Swappable {
+                path: path.to_owned(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -159,7 +210,7 @@ fn lock(file: &File, path: &Path) -> Result<(), RtError> {
     reason = "a shared mapping is unsafe because others may change the file under the slice"
 )]
 fn map(file: &File, len: usize) -> std::io::Result<MmapMut> {
-    let mut options = memmap2::MmapOptions::new();
+    let mut options = MmapOptions::new();
     options.len(len);
     // SAFETY: the file is on memory-backed storage, mode 0600, owned by this user, and locked
     // exclusively for as long as the mapping lives, so that no other instance of Whist maps it;
@@ -221,6 +272,46 @@ mod tests {
         ));
         Region::remove(&path).unwrap();
         assert!(Region::open(&path, 4096).is_ok());
+    }
+
+    #[test]
+    fn the_page_that_holds_the_key_is_locked_by_itself() {
+        let folder = memory();
+        let path = folder.path().join("table.0");
+        let region = Region::open(&path, 16 * FIRST_BYTES).unwrap();
+        assert_ne!(region.locked(), Locked::None);
+        // Each mapping: a line with its range and path, then lines with its figures.
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let name = path.to_str().unwrap();
+        let mut locked_bytes = Vec::new();
+        let mut range = None;
+        for line in smaps.lines() {
+            if line.ends_with(name) {
+                let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+                let number = |text| u64::from_str_radix(text, 16).unwrap();
+                range = Some(number(to) - number(from));
+            }
+            let Some(flags) = line.strip_prefix("VmFlags:") else {
+                continue;
+            };
+            let locked = flags.split(' ').any(|flag| flag == "lo");
+            locked_bytes.extend(range.take().filter(|_| locked));
+        }
+        let first = u64::try_from(FIRST_BYTES).unwrap();
+        assert!(locked_bytes.contains(&first), "{locked_bytes:?}");
+    }
+
+    #[test]
+    fn a_key_that_could_be_swapped_is_refused_and_tags_alone_are_not() {
+        assert_eq!(Locked::of(true, || true), Locked::All);
+        assert_eq!(Locked::of(true, || false), Locked::First);
+        assert_eq!(Locked::of(false, || false), Locked::None);
+        let path = Path::new("/run/whist-mix/table.0");
+        let check = |locked: Locked, swaps| locked.check(path, || Ok(swaps));
+        let error = check(Locked::None, true).unwrap_err();
+        assert!(matches!(error, RtError::Swappable { .. }), "{error}");
+        assert!(check(Locked::None, false).is_ok());
+        assert!(check(Locked::First, true).is_ok() && check(Locked::All, true).is_ok());
     }
 
     #[test]

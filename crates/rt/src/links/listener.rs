@@ -60,8 +60,18 @@ pub(crate) async fn accept(
     events: mpsc::Sender<Event>,
     handshakes_without_puzzle: usize,
 ) -> Result<(), RtError> {
-    let listener = listener.into_tokio()?;
     let gate = Gate::default();
+    accept_by(gate, listener, local, events, handshakes_without_puzzle).await
+}
+
+async fn accept_by(
+    gate: Gate,
+    listener: Listener,
+    local: Arc<Local>,
+    events: mpsc::Sender<Event>,
+    handshakes_without_puzzle: usize,
+) -> Result<(), RtError> {
+    let listener = listener.into_tokio()?;
     let mut links = JoinSet::new();
     let mut load = Load::new(limits::HANDSHAKES_A_SECOND);
     let mut number = 0u64;
@@ -110,7 +120,47 @@ pub(crate) async fn accept(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use whist_link::LinkIdentity;
+    use whist_types::Secret;
+
+    use super::super::gate::Caps;
     use super::*;
+    use crate::{Clock, LinkMetrics};
+
+    #[tokio::test]
+    async fn a_silent_socket_is_closed_for_a_newcomer_when_handshakes_are_many() {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr();
+        let identity = LinkIdentity::from_secret(&Secret::new([1; 32]));
+        let metrics = LinkMetrics::default();
+        let local = Local::new(Clock::start(), Some(&identity), true, metrics).unwrap();
+        let local = Arc::new(local);
+        let gate = Gate::new(Caps {
+            handshakes: 2,
+            ..Caps::default()
+        });
+        let (events, _keep) = mpsc::channel(8);
+        let accepting = tokio::spawn(accept_by(gate.clone(), listener, local.clone(), events, 64));
+        // They are accepted in their order: the third finds no place that nobody has.
+        let closed = tokio::task::spawn_blocking(move || {
+            let silent = [(); 3].map(|()| TcpStream::connect(address).unwrap());
+            let mut oldest = &silent[0];
+            let limit = Some(Duration::from_secs(60));
+            oldest.set_read_timeout(limit).unwrap();
+            let read = oldest.read(&mut [0; 1]);
+            (read.ok(), silent)
+        });
+        let (read, silent) = closed.await.unwrap();
+        assert_eq!(read, Some(0), "the oldest is closed");
+        assert_eq!(local.metrics.refused.get(), 0, "and no newcomer");
+        drop(silent);
+        local.stop.trigger();
+        accepting.await.unwrap().unwrap();
+    }
 
     #[test]
     fn a_busy_port_is_one_line_without_an_address() {

@@ -67,14 +67,22 @@ pub(crate) async fn accepted(
     let Ok(mut connection) = Connection::server(local.clock.now(), server, entry) else {
         return Err(RtError::Failed("the TLS library refuses us".to_owned()));
     };
+    let lost = place.lost();
     tokio::select! {
         () = local.stop.triggered() => return Ok(()),
+        () = lost.notified() => {
+            local.metrics.handshake_failed.inc();
+            return Ok(());
+        }
         () = shake(&mut stream, &mut connection, local.clock) => {}
     }
     let Some(remote) = connection.remote() else {
         if connection.is_closed() && connection.error().is_none() {
             local.metrics.puzzles.inc();
-            stream.finish().await;
+            tokio::select! {
+                () = lost.notified() => {}
+                () = stream.finish() => {}
+            }
         } else {
             local.metrics.handshake_failed.inc();
         }
