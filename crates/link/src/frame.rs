@@ -70,7 +70,7 @@ pub enum Frame {
 /// | offset | size | field | |
 /// |---|---|---|---|
 /// | 0 | 2 | version | of the protocol |
-/// | 2 | 32 | consensus | hash of the sender's newest, zero for none |
+/// | 2 | 32 | consensus | hash of the one in use (an authority: its newest), zero for none |
 /// | 34 | 8 | time | the sender's, in milliseconds since the Unix epoch |
 ///
 /// A client's, which never tells its time (a clock's skew links sessions):
@@ -87,7 +87,7 @@ pub enum Hello {
     Node {
         /// Version of the protocol.
         version: u16,
-        /// The sender's newest consensus, zero for none.
+        /// The consensus that the sender uses (an authority: its newest), zero for none.
         consensus: ConsensusHash,
         /// The sender's clock.
         time: Wall,
