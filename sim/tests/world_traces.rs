@@ -23,7 +23,6 @@ use whist_sim::world::{Cast, Conduct, Direction, LinkLaw};
 /// In this world both clients have one entry provider, and their mailboxes are elsewhere. No client
 /// uses its entry as exit, so what leaves the entry is what clients send through it, its slots
 /// and documents, and answers to loops of mixes, which know of no client.
-const SEED: u64 = 1;
 const ALICE: Who = Who::Client(0);
 const BOB: Who = Who::Client(1);
 /// Texts that each one queues in a busy run, in bursts.
@@ -64,16 +63,25 @@ struct Seen {
     got: [u64; 2],
 }
 
-/// One run. All of them are the same up to the moment of the first text.
-fn observe(scene: Scene) -> Seen {
+/// Two people who know each other, on a network of this seed, if both have one entry provider and
+/// one mailbox provider.
+fn introduced(seed: u64) -> Option<Cast> {
     let mut wires: Vec<Who> = (0..4).map(Who::Provider).collect();
     wires.extend([ALICE, BOB]);
-    let mut cast = cast_watched(SEED, &wires);
+    let mut cast = cast_watched(seed, &wires);
     introduce(&mut cast);
+    let [one, other] = [0, 1].map(|index| providers(&mut cast, index));
+    (one == other).then_some(cast)
+}
+
+/// One run. All of them are the same up to the moment of the first text.
+fn observe(scene: Scene) -> Seen {
+    // Providers are drawn: of the first seeds, one draws the same for both.
+    static SEED: OnceLock<u64> = OnceLock::new();
+    let seed = *SEED.get_or_init(|| (1..100).find(|&seed| introduced(seed).is_some()).unwrap());
+    let mut cast = introduced(seed).unwrap();
     let [entry, mailbox] = providers(&mut cast, 0);
-    let [same, other] = providers(&mut cast, 1);
-    assert_eq!(entry, same, "one entry for both");
-    assert!(mailbox != entry && other != entry);
+    assert_ne!(mailbox, entry);
     let mailbox = cast.id(mailbox).unwrap();
     cast.world.meddle(mailbox, scene.mailbox);
     if scene.drops {
