@@ -412,6 +412,7 @@ fn the_readme_gives_exactly_the_two_commands() {
 fn every_metric_that_a_document_names_exists() {
     let sources = [
         "crates/rt/src/metrics.rs",
+        "crates/node/src/shell.rs",
         "mix-node/src/metrics.rs",
         "provider/src/metrics.rs",
         "directory/src/metrics.rs",

@@ -14,7 +14,7 @@ pub const LOOP_SEGMENTS_MAX: usize = 4;
 ///
 /// | field | size | meaning |
 /// |---|---|---|
-/// | alarm | 1 | 1 if loops were missing in a row, in all or on one step, since the last descriptor |
+/// | alarm | 1 | 1 if loops were missing in a row, in all or on a step, since the last descriptor |
 /// | segments | 4 + 68 n | at most 4, by rising `from` and `to`; none without the alarm |
 #[derive(Debug, Clone, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize)]
 pub struct LoopReport {

@@ -61,8 +61,8 @@ pub enum RtError {
     },
     /// A region's memory could be written to a swap device.
     #[error(
-        "{}: keys could be swapped to a disk: raise LimitMEMLOCK=, or switch swap off, or mount its \
-         folder with noswap",
+        "{}: keys could be swapped to a disk: raise LimitMEMLOCK=, or switch swap off, or mount \
+         its folder with noswap",
         path.display()
     )]
     Swappable {
