@@ -155,7 +155,7 @@ const OF_EVE: [&str; 15] = [
 ];
 
 /// Each asks for what cannot be meant.
-const USAGE: [&str; 16] = [
+const USAGE: [&str; 17] = [
     "contact set eve",
     "contact set eve --timer 8",
     "contact set eve --receipts sometimes",
@@ -170,6 +170,7 @@ const USAGE: [&str; 16] = [
     "message delete 99 --everybody",
     "message edit 99 x",
     "dismiss 99",
+    "net check --clock-is-wrong",
     "identity rotate",
     "session",
 ];
@@ -190,7 +191,13 @@ fn each_command_about_people_and_texts_ends_with_its_code_and_its_shape() {
     USAGE.iter().for_each(|line| ends(line, 2));
     ends("identity rotate --yes", 1);
     for line in [
-        "invites", "outbox", "history", "search x", "contacts", "receive",
+        "invites",
+        "outbox",
+        "history",
+        "search x",
+        "contacts",
+        "receive",
+        "net nodes",
     ] {
         for json in ["", "--json"] {
             let args = line.split(' ').chain(Some(json).filter(|j| !j.is_empty()));
@@ -208,6 +215,18 @@ fn each_command_about_people_and_texts_ends_with_its_code_and_its_shape() {
     assert!(identity["fingerprint"].is_string(), "{identity}");
     let done = json(&["history", "--keep", "7d", "--json"]);
     assert_eq!(done, serde_json::json!({}));
+    let net = json(&["net", "status", "--json"]);
+    assert_eq!(
+        (&net["online"], &net["tor"]),
+        (&false.into(), &false.into())
+    );
+    let check = home.run("right", &["net", "check"]);
+    assert_eq!(check.status.code(), Some(1), "{check:?}");
+    let lines = String::from_utf8(check.stdout).unwrap();
+    assert!(
+        lines.contains("!  link: off line") && lines.contains("ok clock:"),
+        "{lines}"
+    );
     let status = json(&["status", "--json"]);
     assert_eq!(status["banners"], serde_json::json!([]));
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::net::{Check, NodeInfo};
 use super::status::Status;
 use crate::contacts::{KeyChange, Receipts};
 use crate::conversation::History;
@@ -85,6 +86,18 @@ pub enum Answer {
     /// To `status`.
     #[schemars(title = "Status")]
     Status(Box<Status>),
+    /// To `net.nodes`.
+    #[schemars(title = "Nodes")]
+    Nodes {
+        /// Providers first, then mixes by layer.
+        nodes: Vec<NodeInfo>,
+    },
+    /// To `net.check`.
+    #[schemars(title = "Checks")]
+    Checks {
+        /// In the order in which they are to be mended.
+        checks: Vec<Check>,
+    },
     /// To what only does something.
     #[schemars(title = "Done")]
     Done {},

@@ -2,6 +2,7 @@
 //! client share.
 
 mod answer;
+mod net;
 mod notice;
 pub mod schema;
 mod status;
@@ -9,6 +10,7 @@ mod status;
 pub use answer::{
     Answer, ContactDetails, ContactInfo, Invite, MessageState, Outgoing, Text, Until,
 };
+pub use net::{Check, Expected, NodeInfo, Segment};
 pub use notice::Notice;
 pub use status::{Banner, Kinds, Stats, Status};
 
@@ -20,7 +22,7 @@ use crate::conversation::History;
 use crate::ids::{BannerId, MessageId};
 
 /// The names of all methods, and of what each gives: a variant of [`Answer`].
-pub const METHODS: [(&str, &str); 31] = [
+pub const METHODS: [(&str, &str); 34] = [
     ("invite", "Invitation"),
     ("invites", "Invites"),
     ("add", "Adding"),
@@ -50,6 +52,9 @@ pub const METHODS: [(&str, &str); 31] = [
     ("dismiss", "Done"),
     ("contacts", "Contacts"),
     ("status", "Status"),
+    ("net.status", "Status"),
+    ("net.nodes", "Nodes"),
+    ("net.check", "Checks"),
     ("subscribe", "Done"),
     ("stop", "Done"),
 ];
@@ -278,6 +283,20 @@ pub enum Call {
     /// How things stand.
     #[serde(rename = "status")]
     Status {},
+    /// How the network does, in the form of `status`.
+    #[serde(rename = "net.status")]
+    NetStatus {},
+    /// List the nodes of the consensus, with what is lost on the way through each.
+    #[serde(rename = "net.nodes")]
+    NetNodes {},
+    /// Whether all is as it should be, with what to do.
+    #[serde(rename = "net.check")]
+    NetCheck {
+        /// Say that the own clock is wrong: the provider's time is counted on until the daemon
+        /// ends, or until the own clock is right.
+        #[serde(default)]
+        clock_is_wrong: bool,
+    },
     /// Get a notification on this connection for each event from now on.
     #[serde(rename = "subscribe")]
     Subscribe {},

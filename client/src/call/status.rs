@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::{Expected, Segment};
 use crate::ids::BannerId;
 use crate::indicators::Indicator;
 
@@ -117,7 +118,23 @@ pub struct Status {
     pub loss: Option<f64>,
     /// Whether the loss is above what chance explains.
     pub loss_alarm: bool,
-    /// Bytes a month that the profile costs, both directions.
+    /// Where that loss points: `entry` if all routes lose, or the id of the worst node.
+    pub loss_points_at: Option<String>,
+    /// Loss by segment: entry, layers, other providers.
+    pub segments: Vec<Segment>,
+    /// The latencies to expect, where the simulator's table knows them.
+    pub latency: Option<Expected>,
+    /// Whether the entry provider is reached over Tor.
+    pub tor: bool,
+    /// When the consensus in use is void, in seconds since the Unix epoch.
+    pub consensus_until_s: Option<u64>,
+    /// How long ago its epoch began, in seconds.
+    pub consensus_begun_s: Option<u64>,
+    /// By how many seconds the own clock is ahead of the entry provider's, if it is off.
+    pub clock_ahead_s: Option<i64>,
+    /// Whether the person has said that it is wrong: the provider's time is counted on.
+    pub clock_is_wrong: bool,
+    /// Bytes a month that the profile costs, both directions, with the documents.
     pub bytes_per_month: u64,
     /// Counters since the start.
     pub stats: Stats,

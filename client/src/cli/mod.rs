@@ -5,6 +5,7 @@ mod contact;
 mod context;
 mod keys;
 mod machine;
+mod net;
 mod people;
 mod readers;
 mod show;
@@ -95,6 +96,8 @@ enum Command {
     #[command(flatten)]
     Keys(keys::Keys),
     #[command(flatten)]
+    Net(net::Net),
+    #[command(flatten)]
     Vault(vault::Vault),
 }
 
@@ -111,6 +114,7 @@ impl Cli {
             Command::Contact(command) => context.ask(&command.call()?),
             Command::Texts(command) => command.run(&context),
             Command::Keys(command) => context.ask(&command.call()?),
+            Command::Net(command) => command.run(&context),
             Command::Vault(command) => command.run(&context),
         }
     }

@@ -5,12 +5,12 @@ use rand_core::CryptoRng;
 use rand_core::Rng as _;
 use whist_link::{Assembler, Backoff, Dialer, Frame, Hello, LinkId, Output, Part, Reply, Target};
 use whist_netdoc::{Accepted, Bootstrap, Refused};
-use whist_types::{Instant, NodeId, Now, SessionAddress, Wall};
+use whist_types::{Instant, NodeId, Now, SessionAddress};
 
 use crate::api::{Effect, Event};
 use crate::client::{Client, loss_limits};
 use crate::indicators::Indicator;
-use crate::limits::{BOOTSTRAP_PATIENCE, DOCUMENT_PARTS_MAX, SKEW_MAX};
+use crate::limits::{BOOTSTRAP_PATIENCE, DOCUMENT_PARTS_MAX};
 use crate::rows::Table;
 use whist_timing::LossTest;
 
@@ -160,7 +160,9 @@ impl Client {
                 time,
             }) if version == Hello::VERSION && !self.entry.greeted => {
                 self.entry.greeted = true;
-                self.check_skew(now, time);
+                if let Some(seconds) = self.clock.heard(now.instant, time) {
+                    self.show(Event::Skew { seconds });
+                }
                 if let Some(peer) = self.entry.peer {
                     self.heard_of(now, consensus, peer);
                 }
@@ -179,19 +181,6 @@ impl Client {
         } else {
             self.stats.unexpected_replies = self.stats.unexpected_replies.saturating_add(1);
         }
-    }
-
-    fn check_skew(&mut self, now: Now, theirs: Wall) {
-        let ahead = now.wall.since(theirs);
-        let behind = theirs.since(now.wall);
-        if ahead.max(behind) <= SKEW_MAX {
-            self.skew_s = None;
-            return;
-        }
-        let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
-        let skew = seconds(ahead).saturating_sub(seconds(behind));
-        self.skew_s = Some(skew);
-        self.show(Event::Skew { seconds: skew });
     }
 
     fn document_part(&mut self, now: Now, part: Part) {

@@ -1,11 +1,13 @@
 //! The client as a value: the role that the daemon and the simulator run.
 
 mod ask;
+mod clock;
 mod hear;
 mod hold;
 mod items;
 mod keep;
 mod link;
+mod net;
 mod renew;
 mod replies;
 mod say;
@@ -41,6 +43,7 @@ use crate::rpc::RpcError;
 use crate::surbs::Surbs;
 use crate::texts::{TextRow, Texts};
 use ask::texts::Search;
+use clock::Clock;
 use hold::Holding;
 use keep::Expiry;
 use link::EntryLink;
@@ -111,7 +114,7 @@ pub struct Client {
     handed: VecDeque<(u64, Vec<(MessageId, TextRow)>)>,
     losses: LossTest<SurbId, NodeId>,
     stats: Stats,
-    skew_s: Option<i64>,
+    clock: Clock,
     stale: bool,
     equivocation_told: bool,
     rumour: Option<Rumour>,
@@ -186,7 +189,7 @@ impl Client {
             handed: VecDeque::new(),
             losses: LossTest::new(loss_limits(Duration::from_secs(60))),
             stats: Stats::default(),
-            skew_s: None,
+            clock: Clock::default(),
             stale: false,
             equivocation_told: false,
             rumour: None,
@@ -418,6 +421,7 @@ impl Role for Client {
 
     fn handle(&mut self, now: Now, input: Input<Command>) {
         self.started = true;
+        let now = self.clock.read(now);
         match input {
             Input::Up { link, .. } => self.link_up(now, link),
             Input::Down { link } => self.link_down(now, link),
@@ -494,6 +498,8 @@ mod keys;
 mod kills;
 #[cfg(test)]
 mod manners;
+#[cfg(test)]
+mod networks;
 #[cfg(test)]
 mod past;
 #[cfg(test)]

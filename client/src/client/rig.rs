@@ -54,6 +54,8 @@ pub(super) struct Side {
     pub(super) seen: Vec<Seen>,
     pub(super) commands: Vec<(Instant, &'static str, NodeId)>,
     pub(super) dials: Vec<whist_types::LinkKey>,
+    /// How far the own clock is ahead.
+    pub(super) ahead: Duration,
     life: u64,
     /// Batches that were put out, and those that became durable.
     pub(super) commits: [u64; 2],
@@ -115,6 +117,8 @@ pub(super) struct Weather {
     pub(super) open_drops: bool,
     /// No `PUT` is answered.
     pub(super) silent: bool,
+    /// A node that loses all packets of clients.
+    pub(super) hole: Option<NodeId>,
 }
 
 pub(super) struct Rig {
@@ -208,6 +212,7 @@ impl Rig {
             seen: Vec::new(),
             commands: Vec::new(),
             dials: Vec::new(),
+            ahead: Duration::ZERO,
             life: 0,
             commits: [0, 0],
             refreshed: 0,
@@ -219,7 +224,8 @@ impl Rig {
 
     /// Starts a client from what its disk holds, after a kill if it was running.
     pub(super) fn start(&mut self, side: usize, seed: u8) {
-        let now = self.now;
+        let mut now = self.now;
+        now.wall = now.wall.after(self.sides[side].ahead);
         let it = &mut self.sides[side];
         it.life += 1;
         it.pending.clear();
@@ -270,7 +276,8 @@ impl Rig {
     }
 
     pub(super) fn handle(&mut self, side: usize, input: Input<Command>) {
-        let now = self.now;
+        let mut now = self.now;
+        now.wall = now.wall.after(self.sides[side].ahead);
         let Some(client) = self.sides[side].client.as_mut() else {
             return;
         };
@@ -403,7 +410,13 @@ impl Rig {
         let (surb, _) = parse_request(&payload).unwrap();
         let (first, reply) = surb.reply(&[0; 2_048]).unwrap();
         self.sides[side].seen[seen].reply = self.walk(first, reply).0;
-        if !self.lost() {
+        let hole = self.weather.hole;
+        let Seen { forward, reply, .. } = &self.sides[side].seen[seen];
+        let swallowed = forward
+            .iter()
+            .chain(reply)
+            .any(|(node, _)| Some(*node) == hole);
+        if !self.lost() && !swallowed {
             self.at(
                 wait,
                 Due::Request {

@@ -11,6 +11,7 @@ use crate::api::seconds_up;
 use crate::call::{ContactInfo, Status};
 
 use crate::client::Client;
+use crate::client::net::skew;
 use crate::client::warn::{few_sessions, thin_mixes};
 
 const SECONDS_PER_MONTH: f64 = 30.0 * 24.0 * 3_600.0;
@@ -44,6 +45,7 @@ impl Client {
 
     /// How things stand.
     pub fn status(&self, now: Now) -> Status {
+        let now = self.clock.corrected(now);
         let consensus = self.usable(now);
         let nodes = consensus.as_deref().map_or([0, 0], |c| {
             let providers = c.providers().len();
@@ -72,6 +74,17 @@ impl Client {
             warnings: self.warnings(now, consensus.as_deref()),
             loss: loss.loss(),
             loss_alarm: loss.alarm,
+            loss_points_at: self.loss_points_at(),
+            segments: self.segments(),
+            latency: self.latency(),
+            tor: false,
+            consensus_until_s: consensus.as_deref().map(|c| c.valid_until().as_secs()),
+            consensus_begun_s: consensus.as_deref().map(|c| {
+                let begun = c.schedule().start(c.epoch());
+                now.wall.since(begun).as_secs()
+            }),
+            clock_ahead_s: self.clock.ahead_s(),
+            clock_is_wrong: self.clock.is_corrected(),
             bytes_per_month: self.bytes_per_month(),
             stats: self.stats(),
         }
@@ -91,7 +104,9 @@ impl Client {
         let frames = parameters.rate_per_s(self.account.profile)
             + parameters.slots_per_s(self.account.profile);
         let record = f64::from(u32::try_from(RECORD_BYTES).unwrap_or(u32::MAX));
-        let bytes = frames * record * SECONDS_PER_MONTH;
+        let epoch = parameters.schedule(0).length().as_secs_f64();
+        let documents = self.document_frames_per_month(SECONDS_PER_MONTH / epoch);
+        let bytes = record.mul_add(documents, frames * record * SECONDS_PER_MONTH);
         // Through a duration, whose conversion is checked: a float has no checked one to integers.
         Duration::try_from_secs_f64(bytes).map_or(u64::MAX, |d| d.as_secs())
     }
@@ -99,12 +114,12 @@ impl Client {
     fn warnings(&self, now: Now, consensus: Option<&Consensus>) -> Vec<String> {
         let mut warnings = Vec::new();
         let mut warn = |text: String| warnings.push(text);
-        if let Some(seconds) = self.skew_s {
-            let way = if seconds > 0 { "ahead of" } else { "behind" };
-            let by = seconds.unsigned_abs();
-            warn(format!(
-                "the clock is {by} s {way} the entry provider's: set it right"
-            ));
+        if let Some(ahead_s) = self.clock.ahead_s() {
+            let off = skew(ahead_s);
+            warn(match self.clock.is_corrected() {
+                true => format!("{off}; it is taken as wrong until the daemon ends"),
+                false => format!("{off}: set it right, or whist net check --clock-is-wrong"),
+            });
         }
         if let Some(evidence) = self.follower.evidence() {
             let epoch = evidence.epoch;

@@ -1,6 +1,7 @@
 //! What a person reads: each answer as text.
 
 mod done;
+mod net;
 mod people;
 mod status;
 mod texts;
@@ -40,6 +41,9 @@ pub(super) fn text(call: &Call, answer: &Value, color: bool) -> String {
         ),
         Call::Contacts {} => lines(answer, "contacts", |contact| people::line(contact, color)),
         Call::Status {} => status::text(answer, color),
+        Call::NetStatus {} => status::network_text(answer, color),
+        Call::NetNodes {} => lines(answer, "nodes", |node| net::node(node, color)),
+        Call::NetCheck { .. } => lines(answer, "checks", |check| net::check(check, color)),
         done => done::line(done),
     }
 }

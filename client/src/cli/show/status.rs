@@ -1,25 +1,46 @@
 //! How things stand, in plain words.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{duration, field, is, list, marked};
 use crate::terminal;
 
 pub(super) fn text(status: &Value, color: bool) -> String {
+    let mut lines = network_lines(status);
+    lines.extend([mailbox(status), queue(status)]);
+    lines.extend(banners(status, color));
+    lines.extend(warnings(status, color));
+    lines.join("\n")
+}
+
+/// How the network does.
+pub(super) fn network_text(status: &Value, color: bool) -> String {
+    let mut lines = network_lines(status);
+    lines.extend(warnings(status, color));
+    lines.join("\n")
+}
+
+fn network_lines(status: &Value) -> Vec<String> {
     let mut lines = vec![
         network(status),
         consensus(status),
+        latency(status),
         cost(status),
         loss(status),
-        mailbox(status),
-        queue(status),
     ];
-    lines.extend(banners(status, color));
+    lines.extend(list(status, "segments").filter_map(segment));
+    lines
+}
+
+fn warnings(status: &Value, color: bool) -> Vec<String> {
+    let mut lines = Vec::new();
     for warning in list(status, "warnings") {
         let warning = terminal::line(warning.as_str().unwrap_or_default());
         lines.push(marked(&format!("warning: {warning}"), color));
     }
-    lines.join("\n")
+    lines
 }
 
 /// What happened that the person has not dismissed, each with what to do.
@@ -45,25 +66,60 @@ pub(super) fn banners(status: &Value, color: bool) -> Vec<String> {
 
 fn network(status: &Value) -> String {
     let entry = field(status, "entry");
+    let way = match is(status, "tor") {
+        true => "over Tor",
+        false => "not over Tor",
+    };
     match (is(status, "online"), entry.as_str()) {
         (_, "-") => "off line: no entry provider is chosen yet".to_owned(),
-        (true, entry) => format!(
-            "on line through the entry provider {entry}, not over Tor: it learns your address on \
-             the Internet, when you are on line, and your profile"
+        (true, entry) if is(status, "tor") => format!(
+            "on line through the entry provider {entry}, {way}: it learns when you are on line, \
+             and your profile"
         ),
-        (false, entry) => format!("off line; the entry provider is {entry}, not over Tor"),
+        (true, entry) => format!(
+            "on line through the entry provider {entry}, {way}: it learns your address on the \
+             Internet, when you are on line, and your profile"
+        ),
+        (false, entry) => format!("off line; the entry provider is {entry}, {way}"),
     }
 }
 
 fn consensus(status: &Value) -> String {
     let nodes = |place| status.pointer(place).and_then(Value::as_u64).unwrap_or(0);
+    let begun = status.get("consensus_begun_s").and_then(Value::as_u64);
     match field(status, "epoch").as_str() {
         "-" => "no consensus yet".to_owned(),
         epoch => format!(
-            "last consensus: epoch {epoch}, with {} mixes and {} providers",
+            "last consensus: epoch {epoch}, which began {} ago, with {} mixes and {} providers",
+            duration(begun.unwrap_or(0)),
             nodes("/nodes/0"),
             nodes("/nodes/1")
         ),
+    }
+}
+
+/// Tenths of seconds, whole ones above ten of them.
+fn seconds(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{:.1} s", Duration::from_millis(ms).as_secs_f64()),
+        _ => duration(ms.div_ceil(1_000)),
+    }
+}
+
+fn latency(status: &Value) -> String {
+    let of = |place: &str| status.pointer(place).and_then(Value::as_u64).map(seconds);
+    let [stored, half, most] = [
+        "/latency/stored_ms/0",
+        "/latency/read_ms/0",
+        "/latency/read_ms/2",
+    ]
+    .map(of);
+    match (stored, half, most) {
+        (Some(stored), Some(half), Some(most)) => format!(
+            "latency to expect while both are on line: stored after {stored}, read after {half}, \
+             one in a hundred later than {most}"
+        ),
+        _ => "latency to expect: not known for this profile and these delays".to_owned(),
     }
 }
 
@@ -77,15 +133,40 @@ fn cost(status: &Value) -> String {
 }
 
 fn loss(status: &Value) -> String {
-    let share = status.get("loss").and_then(Value::as_f64);
-    let more = match is(status, "loss_alarm") {
-        true => "more than chance explains",
-        false => "no more than chance explains",
+    let more = match (
+        is(status, "loss_alarm"),
+        field(status, "loss_points_at").as_str(),
+    ) {
+        (false, _) => "no more than chance explains".to_owned(),
+        (true, "-") => "more than chance explains".to_owned(),
+        (true, "entry") => "more than chance explains; all routes lose, which points at the entry \
+             provider"
+            .to_owned(),
+        (true, node) => format!("more than chance explains, most of it through {node}"),
     };
-    match share {
+    match share(status, "loss") {
         None => "loss: nothing is known yet".to_owned(),
-        Some(share) => format!("loss: {:.1} % did not come back, {more}", share * 100.0),
+        Some(share) => format!("loss: {share} did not come back, {more}"),
     }
+}
+
+pub(super) fn share(value: &Value, name: &str) -> Option<String> {
+    let share = value.get(name).and_then(Value::as_f64)?;
+    Some(format!("{:.1} %", share * 100.0))
+}
+
+/// The best and the worst node of a segment, if enough packets crossed one.
+fn segment(segment: &Value) -> Option<String> {
+    let (least, most) = (share(segment, "least")?, share(segment, "most")?);
+    let name = field(segment, "segment");
+    let judged = field(segment, "judged");
+    Some(match judged.as_str() {
+        "1" => format!("  {name}: {most}"),
+        _ => format!(
+            "  {name}: {least} to {most} through {judged} nodes, the most through {}",
+            field(segment, "worst")
+        ),
+    })
 }
 
 fn mailbox(status: &Value) -> String {

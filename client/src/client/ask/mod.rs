@@ -64,7 +64,11 @@ impl Client {
             Call::Contacts {} => Ok(Some(Answer::Contacts {
                 contacts: self.contact_list(now),
             })),
-            Call::Status {} => Ok(Some(Answer::Status(Box::new(self.status(now))))),
+            Call::Status {} | Call::NetStatus {} => {
+                Ok(Some(Answer::Status(Box::new(self.status(now)))))
+            }
+            Call::NetNodes {} => Ok(Some(self.net_nodes(now))),
+            Call::NetCheck { clock_is_wrong } => self.ask_net_check(now, clock_is_wrong),
             other => self.ask_of_people(now, other),
         };
         match answer {
