@@ -25,8 +25,9 @@ pub(crate) struct ContactRow {
     pub(crate) own_address: MailboxAddress,
     /// Number of the next word to it.
     pub(crate) next_out: u64,
-    /// Numbers of words from it, ahead of the next, that it gave up.
-    pub(crate) lost_in: Vec<u64>,
+    /// Words from it, ahead of the next, that it gave up: numbers divided by 64, each with the bits
+    /// of the 64 from there.
+    pub(crate) lost_in: Vec<(u64, u64)>,
     /// Number of the next word from it.
     pub(crate) next_in: u64,
     /// The invitation was used twice.

@@ -1,10 +1,11 @@
 //! The receiving side: how pieces become words again, each exactly once and in order, whatever
 //! order the items come in.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
+use super::marks::Marks;
 use super::{Loss, Piece};
-use crate::limits::{BYTES_AHEAD_MAX, TEXTS_AHEAD_MAX};
+use crate::limits::{BYTES_AHEAD_MAX, PIECE_AHEAD_BYTES, TEXTS_AHEAD_MAX};
 
 #[derive(Debug, Default)]
 struct Parts {
@@ -17,8 +18,9 @@ impl Parts {
         self.parts.len() == usize::from(self.count)
     }
 
-    fn bytes(&self) -> usize {
-        self.parts.values().map(Vec::len).sum()
+    fn cost(&self) -> usize {
+        let parts = self.parts.values();
+        parts.fold(0, |sum, data| sum.saturating_add(cost(data)))
     }
 
     fn whole(self, sequence: u64) -> Whole {
@@ -28,6 +30,11 @@ impl Parts {
             bytes: self.parts.into_values().flatten().collect(),
         }
     }
+}
+
+/// What a piece costs while it is kept: an empty one is a row too.
+const fn cost(data: &[u8]) -> usize {
+    data.len().saturating_add(PIECE_AHEAD_BYTES)
 }
 
 /// What became of a piece.
@@ -101,17 +108,17 @@ pub struct Incoming {
     next: u64,
     texts: BTreeMap<u64, Parts>,
     /// Those ahead that are given up.
-    lost: BTreeSet<u64>,
-    /// Bytes in `texts`.
+    lost: Marks,
+    /// What `texts` costs.
     bytes: usize,
 }
 
 impl Incoming {
     /// Expects the word of this number next, and those that are lost never.
-    pub fn from(next: u64, lost: &[u64]) -> Self {
+    pub fn from(next: u64, lost: &[(u64, u64)]) -> Self {
         Self {
             next,
-            lost: lost.iter().copied().collect(),
+            lost: Marks::from_blocks(lost),
             texts: BTreeMap::new(),
             bytes: 0,
         }
@@ -122,9 +129,10 @@ impl Incoming {
         self.next
     }
 
-    /// Words ahead that are given up.
-    pub fn lost(&self) -> Vec<u64> {
-        self.lost.iter().copied().collect()
+    /// Words ahead that are given up: numbers divided by 64, each with the bits of the 64 from
+    /// there.
+    pub fn lost(&self) -> Vec<(u64, u64)> {
+        self.lost.blocks()
     }
 
     /// Whether nothing waits.
@@ -144,49 +152,38 @@ impl Incoming {
     pub fn restore(&mut self, piece: Piece) {
         let text = self.texts.entry(piece.sequence).or_default();
         text.count = piece.count;
-        self.bytes = self.bytes.saturating_add(piece.data.len());
+        self.bytes = self.bytes.saturating_add(cost(&piece.data));
         text.parts.insert(piece.index, piece.data);
     }
 
     /// Whether [`Self::take`] would not take a piece: it is there, or was, or does not fit.
     pub fn refuses(&self, piece: &Piece) -> bool {
+        self.look(piece).is_err()
+    }
+
+    fn look(&self, piece: &Piece) -> Result<(), Taken> {
+        if piece.sequence < self.next {
+            return Err(Taken::Duplicate);
+        }
         let far = piece.sequence >= self.next.saturating_add(TEXTS_AHEAD_MAX);
-        let after = self.bytes.saturating_add(piece.data.len());
-        let full = after > BYTES_AHEAD_MAX && piece.sequence != self.next;
-        let known = self.texts.get(&piece.sequence);
-        piece.sequence < self.next
-            || far
-            || full
-            || known.is_some_and(|text| {
-                text.count != piece.count || text.parts.contains_key(&piece.index)
-            })
+        // The word that is waited for is taken whatever else is kept, so that this ends.
+        let after = self.bytes.saturating_add(cost(&piece.data));
+        if far || (after > BYTES_AHEAD_MAX && piece.sequence != self.next) {
+            return Err(Taken::Refused);
+        }
+        match self.texts.get(&piece.sequence) {
+            Some(text) if text.count != piece.count => Err(Taken::Refused),
+            Some(text) if text.parts.contains_key(&piece.index) => Err(Taken::Duplicate),
+            _ => Ok(()),
+        }
     }
 
     /// Takes a piece.
     pub fn take(&mut self, piece: Piece) -> Taken {
-        if piece.sequence < self.next {
-            return Taken::Duplicate;
+        if let Err(refused) = self.look(&piece) {
+            return refused;
         }
-        if piece.sequence >= self.next.saturating_add(TEXTS_AHEAD_MAX) {
-            return Taken::Refused;
-        }
-        // The word that is waited for is taken whatever else is kept, so that this ends.
-        let after = self.bytes.saturating_add(piece.data.len());
-        if after > BYTES_AHEAD_MAX && piece.sequence != self.next {
-            return Taken::Refused;
-        }
-        let text = self.texts.entry(piece.sequence).or_insert(Parts {
-            count: piece.count,
-            parts: BTreeMap::new(),
-        });
-        if text.count != piece.count {
-            return Taken::Refused;
-        }
-        if text.parts.contains_key(&piece.index) {
-            return Taken::Duplicate;
-        }
-        text.parts.insert(piece.index, piece.data);
-        self.bytes = after;
+        self.restore(piece);
         let complete = self.complete();
         if complete.is_empty() {
             Taken::Kept
@@ -203,11 +200,11 @@ impl Incoming {
             self.skip_below(loss.floor, &mut lifted);
         }
         let ahead = self.next..self.next.saturating_add(TEXTS_AHEAD_MAX);
-        self.lost
-            .extend(loss.numbers(sequence).filter(|n| ahead.contains(n)));
+        let named = loss.numbers(sequence).filter(|n| ahead.contains(n));
+        named.for_each(|number| self.lost.insert(number));
         loop {
             lifted.whole.extend(self.complete());
-            if !self.lost.remove(&self.next) {
+            if !self.lost.remove(self.next) {
                 return lifted;
             }
             if let Some(parts) = self.remove(self.next) {
@@ -225,7 +222,7 @@ impl Incoming {
         for (sequence, parts) in below {
             lifted.missing.pass(expected, sequence);
             expected = sequence.saturating_add(1);
-            self.bytes = self.bytes.saturating_sub(parts.bytes());
+            self.bytes = self.bytes.saturating_sub(parts.cost());
             if parts.is_whole() {
                 lifted.whole.push(parts.whole(sequence));
             } else {
@@ -235,12 +232,12 @@ impl Incoming {
         }
         lifted.missing.pass(expected, floor);
         self.next = floor;
-        self.lost = self.lost.split_off(&floor);
+        self.lost.forget_below(floor);
     }
 
     fn remove(&mut self, sequence: u64) -> Option<Parts> {
         let parts = self.texts.remove(&sequence)?;
-        self.bytes = self.bytes.saturating_sub(parts.bytes());
+        self.bytes = self.bytes.saturating_sub(parts.cost());
         Some(parts)
     }
 
@@ -250,7 +247,7 @@ impl Incoming {
             if let Some(parts) = self.remove(self.next) {
                 whole.push(parts.whole(self.next));
             }
-            self.lost.remove(&self.next);
+            self.lost.remove(self.next);
             self.next = self.next.saturating_add(1);
         }
         whole
@@ -408,7 +405,7 @@ mod tests {
             lost: 0b100,
         };
         assert_eq!(incoming.lift(5, one), Lifted::default());
-        assert_eq!(incoming.lost(), [2]);
+        assert_eq!(incoming.lost(), [(0, 0b100)]);
         let floor = Loss { floor: 3, lost: 0 };
         let lifted = incoming.lift(4, floor);
         assert_eq!(lifted.gone, [(2, 2)]);
@@ -442,7 +439,7 @@ mod tests {
     fn what_is_kept_ahead_is_bounded_by_its_bytes_and_what_is_waited_for_is_taken_all_the_same() {
         let mut incoming = Incoming::from(1, &[]);
         let data = vec![7; PIECE_BYTES];
-        let room = BYTES_AHEAD_MAX / PIECE_BYTES;
+        let room = BYTES_AHEAD_MAX / (PIECE_BYTES + PIECE_AHEAD_BYTES);
         let mut kept = 0;
         for piece in (2..)
             .flat_map(|n| pieces(n, Loss::NONE, &data))
@@ -455,6 +452,44 @@ mod tests {
             panic!("the first was refused");
         };
         assert_eq!((whole.len(), incoming.bytes), (room + 1, 0));
+    }
+
+    #[test]
+    fn a_flood_of_words_far_ahead_costs_no_more_than_its_bounds_whatever_it_names() {
+        let mut incoming = Incoming::from(1, &[]);
+        let all = Loss {
+            floor: 1,
+            lost: u64::MAX,
+        };
+        let mut kept = 0;
+        // Pieces of nothing, each the first of many that never come, from the far end and from
+        // this one, and all words before each are given up, but the one that is waited for.
+        let ends = (2..2 + TEXTS_AHEAD_MAX).flat_map(|n| [TEXTS_AHEAD_MAX - n % 16_000, n]);
+        for (sequence, index) in ends.flat_map(|n| [(n, 0), (n, 1), (n, 2)]) {
+            let piece = Piece {
+                sequence,
+                index,
+                count: 50,
+                loss: all,
+                data: Vec::new(),
+            };
+            kept += usize::from(incoming.take(piece) == Taken::Kept);
+            let spared = sequence.saturating_sub(Loss::SPAN) < 2;
+            if !spared {
+                incoming.lift(sequence, all);
+            }
+        }
+        let held: usize = incoming.texts.values().map(|text| text.parts.len()).sum();
+        assert_eq!((incoming.next(), held), (1, kept));
+        // Empty ones too are bounded by what a row costs, and marks by the window.
+        assert_eq!(held, BYTES_AHEAD_MAX / PIECE_AHEAD_BYTES);
+        let lost = incoming.lost();
+        assert!((200..=257).contains(&lost.len()), "{}", lost.len());
+        let row = borsh::to_vec(&lost).unwrap();
+        assert!(row.len() <= 4 + 257 * 16);
+        let mut again = Incoming::from(1, &lost);
+        assert_eq!(again.lost(), lost, "what a restart keeps");
+        assert_eq!(again.lift(1, Loss::NONE).whole, []);
     }
 
     #[test]

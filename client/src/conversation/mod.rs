@@ -46,6 +46,7 @@
 
 mod incoming;
 mod loss;
+mod marks;
 mod receipt;
 mod word;
 
