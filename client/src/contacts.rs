@@ -42,6 +42,8 @@ pub(crate) struct ContactRow {
     pub(crate) waiting: Option<Vec<u8>>,
     /// What the contact was sent to begin a new session with.
     pub(crate) renewal: Option<Renewal>,
+    /// The bundle of its own that was answered last: the same one, come again, begins nothing.
+    pub(crate) answered: Option<[u8; 32]>,
     /// When nothing can come from the session before any more.
     pub(crate) old_until_ms: u64,
 }

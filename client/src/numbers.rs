@@ -75,6 +75,11 @@ impl Numbers {
         self.kept.insert(number);
     }
 
+    /// What became of a kept item is about to be made durable: rows from now on say so.
+    pub fn let_go(&mut self, number: u64) {
+        self.kept.remove(&number);
+    }
+
     /// What became of its item is durable.
     pub fn finish(&mut self, number: u64) {
         self.held.remove(&number);
@@ -184,6 +189,17 @@ mod tests {
         let row = numbers.with(3);
         assert_eq!((row.report().acked, row.report().done[0]), (0, 0b110));
         assert_eq!(numbers.with(1).report().acked, 2, "when it is let go");
+    }
+
+    #[test]
+    fn of_several_kept_items_that_are_let_go_together_the_last_row_speaks_of_all() {
+        let mut numbers = Numbers::new();
+        (1..4).for_each(|number| numbers.keep(number));
+        numbers.let_go(1);
+        assert_eq!(numbers.with(1).report().acked, 1);
+        numbers.let_go(2);
+        assert_eq!(numbers.with(2).report().acked, 2);
+        assert_eq!(numbers.report().acked, 0, "and the live state waits");
     }
 
     #[test]

@@ -161,7 +161,7 @@ const USAGE: [&str; 17] = [
     "contact set eve --receipts sometimes",
     "contact accept-key eve",
     "verify eve --equal 1 --undo",
-    "history --keep none",
+    "history --keep 0d",
     "history --keep 7d --limit 3",
     "message status x",
     "message status 99",

@@ -40,13 +40,15 @@ pub(super) fn timer(word: &str) -> Result<u32, String> {
 
 /// How long texts are kept.
 pub(super) fn keep(word: &str) -> Result<History, String> {
-    if word == "forever" {
-        return Ok(History::Forever);
+    match word {
+        "forever" => return Ok(History::Forever),
+        "none" => return Ok(History::None),
+        _ => {}
     }
     let days = word.strip_suffix('d').unwrap_or(word);
     match days.parse() {
         Ok(days) if days > 0 => Ok(History::Days(days)),
-        _ => Err("a number of days is wanted, such as 30d, or forever".to_owned()),
+        _ => Err("a number of days is wanted, such as 30d, or none, or forever".to_owned()),
     }
 }
 
@@ -65,7 +67,8 @@ mod tests {
         }
         assert_eq!(keep("30d"), Ok(History::Days(30)));
         assert_eq!(keep("forever"), Ok(History::Forever));
-        for bad in ["", "0", "0d", "none", "70000d", "-1"] {
+        assert_eq!(keep("none"), Ok(History::None));
+        for bad in ["", "0", "0d", "70000d", "-1"] {
             keep(bad).unwrap_err();
         }
         assert_eq!(message("#12"), Ok(MessageId::new(12)));

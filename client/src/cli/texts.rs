@@ -56,7 +56,8 @@ pub(super) enum Texts {
         /// So many at most.
         #[arg(long, default_value_t = 50, value_name = "COUNT")]
         limit: u64,
-        /// Keep texts so long from now on, such as 30d, or forever; contacts are told.
+        /// Keep texts so long from now on, such as 30d, or forever, or none: then no text and no
+        /// name is written down; contacts are told.
         #[arg(long, value_name = "TIME", value_parser = readers::keep,
             conflicts_with_all = ["contact", "before", "limit"])]
         keep: Option<History>,

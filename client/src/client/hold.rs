@@ -36,6 +36,29 @@ impl Holding {
         self.items.is_empty()
     }
 
+    /// Whether a piece of this word is held.
+    fn has(&self, id: ContactId, sequence: u64) -> bool {
+        let mut of = self
+            .items
+            .range((id, sequence, 0)..=(id, sequence, u64::MAX));
+        of.next().is_some()
+    }
+
+    /// When the first word of somebody's need not be held any more. Later words wait for the first,
+    /// whenever their own time is over: whoever was woken for them would find nothing to do, and
+    /// be woken again at once.
+    fn due(&self) -> Option<Instant> {
+        let (mut last, mut due) = (None, None);
+        for (id, sequence, _) in self.items.keys() {
+            if last != Some(*id) {
+                last = Some(*id);
+                let at = self.due.get(&(*id, *sequence)).copied();
+                due = due.into_iter().chain(at).min();
+            }
+        }
+        due
+    }
+
     fn forget(&mut self, id: ContactId) {
         self.items.retain(|key, _| key.0 != id);
         self.due.retain(|key, _| key.0 != id);
@@ -84,7 +107,7 @@ impl Client {
 
     /// A word need not be held any more from then on.
     pub(super) fn release(&mut self, id: ContactId, sequence: u64, at: Instant) {
-        if !self.own.keeps_texts() {
+        if self.holding.has(id, sequence) {
             self.holding.due.insert((id, sequence), at);
         }
     }
@@ -115,6 +138,7 @@ impl Client {
     }
 
     fn done_with(&mut self, number: u64) {
+        self.numbers.let_go(number);
         let row = self.numbers.with(number);
         self.save(Table::Numbers, Vec::new(), &row);
         self.after.push(After::Finished(number));
@@ -161,8 +185,7 @@ impl Client {
         self.save_contact(id);
     }
 
-    /// When the next word need not be held any more.
     pub(super) fn holding_due(&self) -> Option<Instant> {
-        self.holding.due.values().min().copied()
+        self.holding.due()
     }
 }

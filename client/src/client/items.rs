@@ -198,6 +198,7 @@ impl Client {
             owed: Owed::default(),
             waiting: None,
             renewal: None,
+            answered: None,
             old_until_ms: 0,
         };
         self.people

@@ -62,6 +62,8 @@ impl Client {
         if let Some(second) = goes {
             self.expiry.by(second);
         }
+        // Numbers are not used twice, in any mode.
+        self.save_own();
         if !self.own.keeps_texts() {
             return self.forget_row(id);
         }
@@ -72,7 +74,6 @@ impl Client {
         };
         self.batch.put(here, id.key(), bytes);
         self.batch.delete(there, id.key());
-        self.save_own();
     }
 
     pub(super) fn save_own(&mut self) {

@@ -335,7 +335,7 @@ impl Client {
         let held = self.holding.first(id).unwrap_or(u64::MAX);
         if let Some(contact) = self.people.contacts.get_mut(&id) {
             contact.row.next_in = contact.incoming.next().min(held);
-            contact.row.lost_in = contact.incoming.lost();
+            contact.row.lost_in = contact.incoming.lost_from(contact.row.next_in);
             let session = contact.session.to_bytes().to_vec();
             match &contact.old {
                 Some(old) => {

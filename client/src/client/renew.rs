@@ -71,6 +71,12 @@ impl Client {
         let Some(contact) = self.people.contacts.get_mut(&id) else {
             return;
         };
+        // It comes again after a crash if it was held (`client::hold`).
+        let again = contact.row.answered == Some(*bundle.invitation_key().expose());
+        let waits = contact.row.waiting.as_deref() == Some(bundle.to_bytes().as_slice());
+        if again || waits {
+            return;
+        }
         if bundle.identity() != contact.peer() {
             return self.key_changed(now, id, &bundle);
         }
@@ -145,6 +151,10 @@ impl Client {
         let made = Session::initiate(&identity, bundle, &key, &first, &mut self.rng);
         let (session, item) = made.map_err(|error| RpcError::new(OTHER, error.to_string()))?;
         self.take_session(now, id, session, bundle.provider(), bundle.address());
+        if let Some(contact) = self.people.contacts.get_mut(&id) {
+            contact.row.answered = Some(*key.expose());
+        }
+        self.save_contact(id);
         self.put(now, id, vec![item], None)
     }
 

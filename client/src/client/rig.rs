@@ -54,6 +54,10 @@ pub(super) struct Side {
     pub(super) seen: Vec<Seen>,
     pub(super) commands: Vec<(Instant, &'static str, NodeId)>,
     pub(super) dials: Vec<whist_types::LinkKey>,
+    /// Words that no batch should hold, and how many did: all that is ever given to the disk, as
+    /// the vault's key opens it.
+    pub(super) watch: Vec<&'static str>,
+    pub(super) hits: usize,
     /// How far the own clock is ahead.
     pub(super) ahead: Duration,
     life: u64,
@@ -151,6 +155,10 @@ pub(super) fn parameters() -> Parameters {
     }
 }
 
+fn find(bytes: &[u8], word: &str) -> bool {
+    bytes.windows(word.len()).any(|w| w == word.as_bytes())
+}
+
 impl Rig {
     pub(super) fn new(parameters: Parameters) -> Self {
         let mut rng = Rng::from_seed([42; 32]);
@@ -212,6 +220,8 @@ impl Rig {
             seen: Vec::new(),
             commands: Vec::new(),
             dials: Vec::new(),
+            watch: Vec::new(),
+            hits: 0,
             ahead: Duration::ZERO,
             life: 0,
             commits: [0, 0],
@@ -310,8 +320,15 @@ impl Rig {
                 self.frame(side, frame);
             }
             Output::Effect(Effect::Commit { ticket, batch }) => {
-                self.sides[side].pending.insert(ticket.number(), batch);
-                self.sides[side].commits[0] += 1;
+                let it = &mut self.sides[side];
+                let holds = |bytes: &[u8]| it.watch.iter().any(|word| find(bytes, word));
+                let held = batch
+                    .changes()
+                    .filter(|(_, key, value)| holds(key) || value.is_some_and(holds))
+                    .count();
+                it.hits += held;
+                it.pending.insert(ticket.number(), batch);
+                it.commits[0] += 1;
                 if !self.weather.dead_disk {
                     self.at(COMMIT, Due::Committed { side, life, ticket });
                 }

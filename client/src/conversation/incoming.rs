@@ -109,6 +109,8 @@ pub struct Incoming {
     texts: BTreeMap<u64, Parts>,
     /// Those ahead that are given up.
     lost: Marks,
+    /// Those behind that were passed over: whoever begins again before them must not wait for them.
+    passed: Marks,
     /// What `texts` costs.
     bytes: usize,
 }
@@ -119,6 +121,7 @@ impl Incoming {
         Self {
             next,
             lost: Marks::from_blocks(lost),
+            passed: Marks::default(),
             texts: BTreeMap::new(),
             bytes: 0,
         }
@@ -133,6 +136,13 @@ impl Incoming {
     /// there.
     pub fn lost(&self) -> Vec<(u64, u64)> {
         self.lost.blocks()
+    }
+
+    /// The same for who begins again at the word of this number, at the next one or before it:
+    /// those that were passed over since are among them. Those before it are forgotten.
+    pub fn lost_from(&mut self, from: u64) -> Vec<(u64, u64)> {
+        self.passed.forget_below(from);
+        self.lost.with(&self.passed).blocks()
     }
 
     /// Whether nothing waits.
@@ -211,6 +221,7 @@ impl Incoming {
                 lifted.gone.push((self.next, parts.count));
             }
             lifted.missing.add(self.next);
+            self.passed.insert(self.next);
             self.next = self.next.saturating_add(1);
         }
     }
@@ -220,19 +231,28 @@ impl Incoming {
         let mut expected = self.next;
         let below = std::mem::replace(&mut self.texts, above);
         for (sequence, parts) in below {
+            self.pass(expected, sequence);
             lifted.missing.pass(expected, sequence);
             expected = sequence.saturating_add(1);
             self.bytes = self.bytes.saturating_sub(parts.cost());
             if parts.is_whole() {
                 lifted.whole.push(parts.whole(sequence));
             } else {
+                self.passed.insert(sequence);
                 lifted.missing.add(sequence);
                 lifted.gone.push((sequence, parts.count));
             }
         }
+        self.pass(expected, floor);
         lifted.missing.pass(expected, floor);
         self.next = floor;
         self.lost.forget_below(floor);
+    }
+
+    /// A peer may name any: beyond the window each later word names its floor again.
+    fn pass(&mut self, from: u64, to: u64) {
+        let end = to.min(from.saturating_add(TEXTS_AHEAD_MAX));
+        (from..end).for_each(|number| self.passed.insert(number));
     }
 
     fn remove(&mut self, sequence: u64) -> Option<Parts> {
@@ -418,6 +438,26 @@ mod tests {
         assert_eq!(incoming.next(), 5);
         assert_eq!(incoming.take(long[1].clone()), Taken::Duplicate);
         assert_eq!(incoming.lift(4, floor), Lifted::default());
+    }
+
+    #[test]
+    fn who_begins_again_before_words_that_were_passed_over_waits_for_none_of_them() {
+        let mut incoming = Incoming::from(1, &[]);
+        let say = |n: u64| pieces(n, Loss::NONE, b"x").remove(0);
+        assert!(matches!(incoming.take(say(1)), Taken::Complete(_)));
+        let second = Loss { floor: 1, lost: 1 };
+        assert_eq!(incoming.lift(3, second).missing.count, 1);
+        assert!(matches!(incoming.take(say(3)), Taken::Complete(_)));
+        incoming.lift(7, Loss { floor: 6, lost: 0 });
+        assert_eq!(incoming.next(), 6);
+        // The first is held and comes again, and the third.
+        let mut again = Incoming::from(1, &incoming.lost_from(1));
+        assert_eq!(again.take(say(3)), Taken::Kept);
+        assert!(matches!(again.take(say(1)), Taken::Complete(_)));
+        let whole = again.lift(1, Loss::NONE).whole;
+        assert_eq!(whole.iter().map(|w| w.sequence).collect::<Vec<_>>(), [3]);
+        assert_eq!(again.next(), 6);
+        assert_eq!(incoming.lost_from(6), [], "and nobody goes back further");
     }
 
     #[test]

@@ -27,6 +27,15 @@ impl Marks {
         self.blocks.iter().map(|(at, bits)| (*at, *bits)).collect()
     }
 
+    /// These and those.
+    pub(super) fn with(&self, others: &Self) -> Self {
+        let mut blocks = self.blocks.clone();
+        for (at, bits) in &others.blocks {
+            *blocks.entry(*at).or_default() |= bits;
+        }
+        Self { blocks }
+    }
+
     pub(super) fn insert(&mut self, number: u64) {
         let (at, bit) = place(number);
         *self.blocks.entry(at).or_default() |= bit;

@@ -22,7 +22,6 @@ pub(super) const USAGE: i64 = 2;
 pub(super) const UNKNOWN_CONTACT: i64 = 5;
 const KEY_CHANGED: i64 = 6;
 const TIMED_OUT: i64 = 7;
-pub(super) const REFUSED: i64 = 8;
 
 impl Client {
     pub(in crate::client) fn ask(&mut self, now: Now, tag: u64, call: Call) {

@@ -4,7 +4,7 @@ use whist_types::Now;
 use zeroize::Zeroizing;
 
 use super::contact::done;
-use super::{OTHER, REFUSED, USAGE};
+use super::{OTHER, USAGE};
 use crate::call::{Answer, MessageState, Outgoing, Text, Until};
 use crate::client::{Client, Wish};
 use crate::contacts::What;
@@ -71,12 +71,6 @@ impl Client {
     ) -> Result<Option<Answer>, RpcError> {
         if keep == History::Days(0) {
             return Err(RpcError::new(USAGE, "at least one day"));
-        }
-        // What `client::quiet` asks of it does not hold yet: a text may not come again after a
-        // crash. A promise that may lose texts is not offered.
-        if keep == History::None {
-            let why = "no history at all is not offered yet: texts could be lost";
-            return Err(RpcError::new(REFUSED, why));
         }
         self.keep_history(now, keep)?;
         done()
