@@ -6,7 +6,7 @@ use std::time::Duration;
 use whist_types::Secret;
 
 use crate::call::{Answer, Call, MessageState};
-use crate::ids::{BannerId, MessageId};
+use crate::ids::{AskerId, BannerId, MessageId};
 use crate::rows::Batch;
 use crate::rpc::RpcError;
 
@@ -116,6 +116,11 @@ pub enum Event {
     Added {
         /// Its name.
         contact: String,
+    },
+    /// Somebody wrote to the own address and waits to be accepted.
+    Asked {
+        /// Under this number.
+        request: AskerId,
     },
     /// An invitation of somebody else's could not be opened.
     AddFailed {

@@ -44,8 +44,38 @@ pub(crate) struct ContactRow {
     pub(crate) renewal: Option<Renewal>,
     /// The bundle of its own that was answered last: the same one, come again, begins nothing.
     pub(crate) answered: Option<[u8; 32]>,
+    /// It was asked through its address and has not answered: nothing more is said to it.
+    pub(crate) asked: bool,
     /// When nothing can come from the session before any more.
     pub(crate) old_until_ms: u64,
+}
+
+impl ContactRow {
+    /// Of somebody with whom nothing was said yet, who is written to there.
+    pub(crate) fn new(
+        name: String,
+        (provider, address): (NodeId, MailboxAddress),
+        own_address: MailboxAddress,
+    ) -> Self {
+        Self {
+            name,
+            provider,
+            address,
+            own_address,
+            next_out: 1,
+            lost_in: Vec::new(),
+            next_in: 1,
+            not_safe: false,
+            came_by: None,
+            terms: Terms::default(),
+            owed: Owed::default(),
+            waiting: None,
+            renewal: None,
+            answered: None,
+            asked: false,
+            old_until_ms: 0,
+        }
+    }
 }
 
 /// Secrets of a bundle that a contact was sent.
@@ -271,6 +301,8 @@ pub(crate) struct PendingRow {
     pub(crate) token: [u8; 32],
     /// What its drop held. A drop opens once, so this waits here for an address and for room.
     pub(crate) blob: Option<Vec<u8>>,
+    /// What is said with the request, if it is an address and no invitation.
+    pub(crate) note: Option<String>,
 }
 
 impl PendingRow {

@@ -75,9 +75,12 @@ pub fn rows(data: &[u8]) {
         return;
     };
     let key = match table {
-        Table::Account | Table::Mailbox | Table::Numbers | Table::Documents | Table::Own => {
-            Vec::new()
-        }
+        Table::Account
+        | Table::Mailbox
+        | Table::Numbers
+        | Table::Documents
+        | Table::Own
+        | Table::Address => Vec::new(),
         _ => vec![0; 8],
     };
     rows.put(table, key, row.to_vec());

@@ -55,4 +55,6 @@ number! {
     PendingId;
     /// Something that the person is to be told.
     BannerId;
+    /// Somebody who wrote to the own address.
+    AskerId;
 }

@@ -3,6 +3,7 @@
 
 mod account;
 mod api;
+mod askers;
 pub mod call;
 pub mod cli;
 mod client;

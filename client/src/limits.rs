@@ -88,6 +88,12 @@ pub const MESSAGES_MAX: usize = 2 * OUTBOX_MAX;
 pub const HISTORY_TEXTS_MAX: usize = 65_536;
 /// Bytes of their contents, for the same.
 pub const HISTORY_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+/// Those who wrote to the own address and wait to be accepted; beyond it nobody can ask.
+pub const ASKERS_MAX: usize = 64;
+/// First items that were turned down and are known again: as many as that, four times.
+pub const TURNED_DOWN_MAX: usize = 256;
+/// Bytes that can be said with a request: what is left of a first item.
+pub const NOTE_BYTES_MAX: usize = 140;
 /// Banners that wait to be dismissed.
 pub const BANNERS_MAX: usize = 256;
 /// Texts that one `history` or `search` hands out.

@@ -21,6 +21,8 @@ pub enum Use {
     Invitation(InvitationId),
     /// A contact.
     Contact(ContactId),
+    /// Whoever has the own address.
+    Everybody,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]

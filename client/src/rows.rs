@@ -40,11 +40,15 @@ pub enum Table {
     Own = 15,
     /// One row: of the account what the wire shows anyway. The vault keeps it by itself.
     Line = 16,
+    /// One row: the own address, and what was turned down there.
+    Address = 17,
+    /// By number: those who wrote to it and wait to be accepted.
+    Asker = 18,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Account,
         Self::Contact,
         Self::Session,
@@ -61,6 +65,8 @@ impl Table {
         Self::Numbers,
         Self::Own,
         Self::Line,
+        Self::Address,
+        Self::Asker,
     ];
 
     /// Its number on disk.
@@ -82,6 +88,8 @@ impl Table {
             Self::Numbers => 14,
             Self::Own => 15,
             Self::Line => 16,
+            Self::Address => 17,
+            Self::Asker => 18,
         }
     }
 

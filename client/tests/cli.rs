@@ -155,7 +155,7 @@ const OF_EVE: [&str; 15] = [
 ];
 
 /// Each asks for what cannot be meant.
-const USAGE: [&str; 17] = [
+const USAGE: [&str; 24] = [
     "contact set eve",
     "contact set eve --timer 8",
     "contact set eve --receipts sometimes",
@@ -171,6 +171,13 @@ const USAGE: [&str; 17] = [
     "message edit 99 x",
     "dismiss 99",
     "net check --clock-is-wrong",
+    "address show",
+    "address rotate --now",
+    "address delete",
+    "accept 9 --name carol",
+    "accept 9",
+    "reject 9",
+    "add whist-address:aeca --name carol",
     "identity rotate",
     "session",
 ];
@@ -190,6 +197,7 @@ fn each_command_about_people_and_texts_ends_with_its_code_and_its_shape() {
     OF_EVE.iter().for_each(|line| ends(line, 5));
     USAGE.iter().for_each(|line| ends(line, 2));
     ends("identity rotate --yes", 1);
+    ends("address create", 7);
     for line in [
         "invites",
         "outbox",
@@ -198,6 +206,7 @@ fn each_command_about_people_and_texts_ends_with_its_code_and_its_shape() {
         "contacts",
         "receive",
         "net nodes",
+        "requests",
     ] {
         for json in ["", "--json"] {
             let args = line.split(' ').chain(Some(json).filter(|j| !j.is_empty()));

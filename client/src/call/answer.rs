@@ -7,7 +7,7 @@ use super::net::{Check, NodeInfo};
 use super::status::Status;
 use crate::contacts::{KeyChange, Receipts};
 use crate::conversation::History;
-use crate::ids::MessageId;
+use crate::ids::{AskerId, MessageId};
 use crate::texts::Safety;
 
 /// What a call gives. [`super::METHODS`] names the variant of each method by its title.
@@ -86,6 +86,18 @@ pub enum Answer {
     /// To `status`.
     #[schemars(title = "Status")]
     Status(Box<Status>),
+    /// To `address.create`, `address.show` and `address.rotate`.
+    #[schemars(title = "Address")]
+    Address {
+        /// The text to publish, or to hand to several people.
+        address: String,
+    },
+    /// To `requests`.
+    #[schemars(title = "Requests")]
+    Requests {
+        /// Oldest first.
+        requests: Vec<AskerInfo>,
+    },
     /// To `net.nodes`.
     #[schemars(title = "Nodes")]
     Nodes {
@@ -114,6 +126,19 @@ pub struct Invite {
     pub made_s: u64,
     /// When it is void.
     pub until_s: u64,
+}
+
+/// Somebody who wrote to the own address and waits to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AskerInfo {
+    /// Its number, for `accept` and `reject`.
+    pub request: AskerId,
+    /// The fingerprint of the key that it has, to compare.
+    pub fingerprint: String,
+    /// What it says. Anybody can say anything.
+    pub note: String,
+    /// When it came, in seconds since the Unix epoch.
+    pub at_s: u64,
 }
 
 /// How far a text is to come.

@@ -8,7 +8,7 @@ pub mod schema;
 mod status;
 
 pub use answer::{
-    Answer, ContactDetails, ContactInfo, Invite, MessageState, Outgoing, Text, Until,
+    Answer, AskerInfo, ContactDetails, ContactInfo, Invite, MessageState, Outgoing, Text, Until,
 };
 pub use net::{Check, Expected, NodeInfo, Segment};
 pub use notice::Notice;
@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::contacts::{KeyChange, Receipts};
 use crate::conversation::History;
-use crate::ids::{BannerId, MessageId};
+use crate::ids::{AskerId, BannerId, MessageId};
 
 /// The names of all methods, and of what each gives: a variant of [`Answer`].
-pub const METHODS: [(&str, &str); 34] = [
+pub const METHODS: [(&str, &str); 42] = [
     ("invite", "Invitation"),
     ("invites", "Invites"),
     ("add", "Adding"),
@@ -52,6 +52,14 @@ pub const METHODS: [(&str, &str); 34] = [
     ("dismiss", "Done"),
     ("contacts", "Contacts"),
     ("status", "Status"),
+    ("address.create", "Address"),
+    ("address.show", "Address"),
+    ("address.rotate", "Address"),
+    ("address.delete", "Done"),
+    ("address.add", "Adding"),
+    ("requests", "Requests"),
+    ("accept", "Done"),
+    ("reject", "Done"),
     ("net.status", "Status"),
     ("net.nodes", "Nodes"),
     ("net.check", "Checks"),
@@ -283,6 +291,46 @@ pub enum Call {
     /// How things stand.
     #[serde(rename = "status")]
     Status {},
+    /// Make an address, which any number of people may have.
+    #[serde(rename = "address.create")]
+    AddressCreate {},
+    /// Show it.
+    #[serde(rename = "address.show")]
+    AddressShow {},
+    /// Make another one; who has the old one reaches nobody any more.
+    #[serde(rename = "address.rotate")]
+    AddressRotate {},
+    /// Delete it.
+    #[serde(rename = "address.delete")]
+    AddressDelete {},
+    /// Ask through somebody's address. Nothing more can be said before it has accepted.
+    #[serde(rename = "address.add")]
+    AddressAdd {
+        /// What the contact will be called.
+        name: String,
+        /// The text.
+        address: String,
+        /// What is said with it, at most 140 bytes.
+        #[serde(default)]
+        note: String,
+    },
+    /// List those who wrote to the own address and wait to be accepted.
+    #[serde(rename = "requests")]
+    Requests {},
+    /// Make one of them a contact, and tell it.
+    #[serde(rename = "accept")]
+    Accept {
+        /// Which.
+        request: AskerId,
+        /// What the contact will be called.
+        name: String,
+    },
+    /// Turn one of them down. It is not told.
+    #[serde(rename = "reject")]
+    Reject {
+        /// Which.
+        request: AskerId,
+    },
     /// How the network does, in the form of `status`.
     #[serde(rename = "net.status")]
     NetStatus {},

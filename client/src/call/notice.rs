@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::MessageState;
 use crate::api::Event;
-use crate::ids::{BannerId, MessageId};
+use crate::ids::{AskerId, BannerId, MessageId};
 
 /// A notification. None holds a text: texts are handed out by `receive`, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -30,6 +30,12 @@ pub enum Notice {
     Added {
         /// Its name.
         contact: String,
+    },
+    /// Somebody wrote to the own address and waits to be accepted.
+    #[serde(rename = "event.asked")]
+    Asked {
+        /// Under this number.
+        request: AskerId,
     },
     /// An invitation of somebody else's could not be opened.
     #[serde(rename = "event.add-failed")]
@@ -114,6 +120,7 @@ impl Notice {
             Event::Added { contact } => Self::Added {
                 contact: contact.clone(),
             },
+            Event::Asked { request } => Self::Asked { request: *request },
             Event::AddFailed { contact, reason } => Self::AddFailed {
                 contact: contact.clone(),
                 reason: reason.clone(),

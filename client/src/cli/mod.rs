@@ -1,6 +1,7 @@
 //! The command line: each command is one line to the daemon's socket and its answer, printed. One
 //! file holds a group of commands; `show` is what a person reads.
 
+mod address;
 mod contact;
 mod context;
 mod keys;
@@ -96,6 +97,8 @@ enum Command {
     #[command(flatten)]
     Keys(keys::Keys),
     #[command(flatten)]
+    Reach(address::Reach),
+    #[command(flatten)]
     Net(net::Net),
     #[command(flatten)]
     Vault(vault::Vault),
@@ -114,6 +117,7 @@ impl Cli {
             Command::Contact(command) => context.ask(&command.call()?),
             Command::Texts(command) => command.run(&context),
             Command::Keys(command) => context.ask(&command.call()?),
+            Command::Reach(command) => context.ask(&command.call()?),
             Command::Net(command) => command.run(&context),
             Command::Vault(command) => command.run(&context),
         }

@@ -1,6 +1,7 @@
 //! Invitations and contacts.
 
 use clap::Subcommand;
+use whist_ratchet::WHOLE_PREFIX;
 use whist_rt::{Exit, Failure};
 
 use super::{Context, start, streams};
@@ -21,14 +22,19 @@ pub(super) enum People {
         #[arg(long, default_value_t = 120, value_name = "SECONDS")]
         timeout: u64,
     },
-    /// Open an invitation; who gave it becomes a contact.
-    #[command(after_help = "Example: whist add --name alice - < invitation.txt")]
+    /// Open an invitation, whose giver becomes a contact; or ask through an address.
+    #[command(after_help = "Examples:
+  whist add --name alice - < invitation.txt
+  whist add --name carol --note 'it is me, from the harbour' - < address.txt")]
     Add {
         /// The text; `-` reads it from stdin, where no other process sees it.
         invitation: String,
         /// What to call who gave it [default: a free one, such as contact-3fa9c1].
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// What is said with it, through an address only: at most 140 bytes.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
         /// Do not wait at random: the provider of the invitation may see when it was read.
         #[arg(long)]
         now: bool,
@@ -61,11 +67,19 @@ impl People {
             Self::Add {
                 invitation,
                 name,
+                note,
                 now,
                 wait,
                 timeout,
             } => {
                 let invitation = streams::or_stdin(invitation)?;
+                if invitation.trim().to_lowercase().starts_with(WHOLE_PREFIX) {
+                    return through_address(context, name, invitation, note);
+                }
+                if note.is_some() {
+                    let why = "a note goes with an address; an invitation needs none";
+                    return Err(Failure::new(Exit::Usage, why));
+                }
                 // What is no invitation shows nothing to anybody: one line says so, and no other.
                 invitation
                     .parse::<whist_ratchet::Invitation>()
@@ -83,6 +97,24 @@ impl People {
             Self::Contacts => Call::Contacts {},
         })
     }
+}
+
+/// Asks whoever published an address.
+fn through_address(
+    context: &Context,
+    name: Option<String>,
+    address: String,
+    note: Option<String>,
+) -> Result<Call, Failure> {
+    whist_ratchet::Bundle::from_text(&address)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    start::connect(context)?;
+    context.say("nothing more can be said to it before it has accepted")?;
+    Ok(Call::AddressAdd {
+        name: or_a_free_one(name)?,
+        address,
+        note: note.unwrap_or_default(),
+    })
 }
 
 /// The name, or one that nobody has: of sixteen million, by chance.

@@ -1,11 +1,16 @@
 //! How words of the command line become values.
 
 use crate::conversation::History;
-use crate::ids::{BannerId, MessageId};
+use crate::ids::{AskerId, BannerId, MessageId};
 
 /// The number of a text, as `receive` and `history` print it.
 pub(super) fn message(word: &str) -> Result<MessageId, String> {
     number(word).map(MessageId::new)
+}
+
+/// The number of somebody who asks, as `requests` prints it.
+pub(super) fn asker(word: &str) -> Result<AskerId, String> {
+    number(word).map(AskerId::new)
 }
 
 /// The number of a banner, as `status` prints it.

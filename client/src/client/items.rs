@@ -6,7 +6,7 @@ use whist_types::{MailboxAddress, NodeId, Now};
 
 use crate::api::Event;
 use crate::client::{After, Client};
-use crate::contacts::{Contact, ContactRow, InvitationRow, Owed, Terms};
+use crate::contacts::{Contact, ContactRow, InvitationRow};
 use crate::conversation::{Body, Loss, Piece, Taken, Whole};
 use crate::ids::{ContactId, InvitationId};
 use crate::indicators::Indicator;
@@ -33,7 +33,8 @@ impl Client {
             let item = Item::from_bytes(item);
             match used_by {
                 Some(Use::Contact(id)) if self.hold_item(now, id, number, &item) => return,
-                Some(Use::Contact(id)) => self.item_of_contact(now, id, &item),
+                Some(Use::Contact(id)) => self.item_of_contact(now, id, number, &item),
+                Some(Use::Everybody) => self.item_of_asker(now, &item),
                 Some(Use::Invitation(id)) => self.item_of_stranger(now, id, number, item),
                 Some(Use::Spare) | None => self.unreadable(),
             }
@@ -48,7 +49,7 @@ impl Client {
         self.stats.unreadable = self.stats.unreadable.saturating_add(1);
     }
 
-    fn item_of_contact(&mut self, now: Now, id: ContactId, item: &Item) {
+    fn item_of_contact(&mut self, now: Now, id: ContactId, number: u64, item: &Item) {
         let Some(contact) = self.people.contacts.get_mut(&id) else {
             return;
         };
@@ -59,6 +60,7 @@ impl Client {
         match opened {
             Ok(plaintext) => self.said(now, id, &plaintext),
             Err(Error::NotForUs) if self.answers_renewal(now, id, item) => {}
+            Err(Error::NotForUs) if self.awaits_session(id) => self.keep_for(id, number, item),
             Err(Error::NotForUs) => {
                 self.unreadable();
                 self.look_for_second_use(now, id, item);
@@ -67,9 +69,26 @@ impl Client {
         }
     }
 
+    /// Whether a contact was asked for a new session: what no session opens may be of that one, and
+    /// have overtaken the item that begins it.
+    fn awaits_session(&self, id: ContactId) -> bool {
+        let contact = self.people.contacts.get(&id);
+        contact.is_some_and(|contact| contact.row.renewal.is_some())
+    }
+
+    fn keep_for(&mut self, id: ContactId, number: u64, item: &Item) {
+        if let Some(own) = self.people.contacts.get(&id).map(|c| c.row.own_address) {
+            self.keep_early(own, number, item.clone());
+        }
+    }
+
     /// Something that a contact's program said.
     pub(super) fn said(&mut self, now: Now, id: ContactId, plaintext: &Plaintext) {
         self.heard_in_item(now, plaintext.consensus);
+        if let Some(contact) = self.people.contacts.get_mut(&id) {
+            // Who says anything has accepted.
+            contact.row.asked = false;
+        }
         match Body::decode(&plaintext.body) {
             Some(Body::Piece(piece)) => {
                 let (sequence, loss) = (piece.sequence, piece.loss);
@@ -82,7 +101,7 @@ impl Client {
             Some(Body::Notice { sequence, loss }) => self.lift(now, id, sequence, loss),
             Some(Body::Receipt(receipt)) => self.on_receipt(id, &receipt),
             // A greeting belongs into a first item; what is unknown is of a later version.
-            Some(Body::Greeting { .. }) | None => {}
+            Some(Body::Greeting { .. } | Body::Request { .. }) | None => {}
         }
         self.save_contact(id);
     }
@@ -185,21 +204,9 @@ impl Client {
             .clone()
             .unwrap_or_else(|| format!("stranger {contact}"));
         let row = ContactRow {
-            name: name.clone(),
-            provider,
-            address,
-            own_address: invitation.address,
-            next_out: 1,
-            lost_in: Vec::new(),
-            next_in: 1,
             not_safe: invitation.given.is_none(),
             came_by: Some((invitation.key, item.hash())),
-            terms: Terms::default(),
-            owed: Owed::default(),
-            waiting: None,
-            renewal: None,
-            answered: None,
-            old_until_ms: 0,
+            ..ContactRow::new(name.clone(), (provider, address), invitation.address)
         };
         self.people
             .contacts
@@ -228,7 +235,7 @@ impl Client {
         }
     }
 
-    fn open_early(&mut self, now: Now, contact: ContactId, address: MailboxAddress) {
+    pub(super) fn open_early(&mut self, now: Now, contact: ContactId, address: MailboxAddress) {
         let last = (address, u64::MAX);
         let keys: Vec<_> = self
             .early
@@ -238,7 +245,7 @@ impl Client {
         for key in keys {
             if let Some(item) = self.early.remove(&key) {
                 self.batch.delete(Table::Early, early_key(&key.0, key.1));
-                self.item_of_contact(now, contact, &item);
+                self.item_of_contact(now, contact, key.1, &item);
             }
         }
     }

@@ -55,6 +55,8 @@ impl Client {
 
     /// Writes a text's row where it belongs, and sees to its end.
     pub(super) fn save_text(&mut self, id: MessageId) {
+        // Numbers are not used twice, in any mode.
+        self.save_own();
         let Some(row) = self.texts.row(id) else {
             return;
         };
@@ -62,8 +64,6 @@ impl Client {
         if let Some(second) = goes {
             self.expiry.by(second);
         }
-        // Numbers are not used twice, in any mode.
-        self.save_own();
         if !self.own.keeps_texts() {
             return self.forget_row(id);
         }
@@ -191,6 +191,7 @@ impl Client {
             .for_each(|id| self.save_invitation(id));
         let pending: Vec<_> = self.people.pending.keys().copied().collect();
         pending.into_iter().for_each(|id| self.save_pending(id));
+        self.save_askers();
         let contacts: Vec<ContactId> = self.people.contacts.keys().copied().collect();
         for id in contacts {
             self.save_contact(id);

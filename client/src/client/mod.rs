@@ -29,6 +29,7 @@ use whist_types::{Epoch, Instant, MailboxAddress, NodeId, Now, Secret, SurbId};
 
 use crate::account::Account;
 use crate::api::{Command, Effect, Event, Ticket};
+use crate::askers::Askers;
 use crate::call::{Answer, Stats, Until};
 use crate::contacts::{People, old_session_key};
 use crate::emission::{Emission, Law};
@@ -97,6 +98,7 @@ pub struct Client {
     outbox: Outbox,
     texts: Texts,
     own: Own,
+    askers: Askers,
     expiry: Expiry,
     holding: Holding,
     early: BTreeMap<(MailboxAddress, u64), Item>,
@@ -176,6 +178,7 @@ impl Client {
             outbox,
             texts,
             own,
+            askers: Askers::load(rows).ok_or(BadState("requests"))?,
             expiry: Expiry::default(),
             holding: Holding::default(),
             surbs: Surbs::default(),
@@ -317,6 +320,7 @@ impl Client {
         if let Some(mut row) = self.people.pending.get(&id).cloned() {
             if !self.own.keeps_texts() {
                 row.name = format!("invited {id}");
+                row.note = row.note.as_ref().map(|_| String::new());
             }
             self.save(Table::Pending, id.key(), &row);
         }
@@ -492,6 +496,8 @@ fn load_early(rows: &Rows) -> Result<BTreeMap<(MailboxAddress, u64), Item>, BadS
         .ok_or(BadState("early items"))
 }
 
+#[cfg(test)]
+mod asked;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]

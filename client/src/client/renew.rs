@@ -233,6 +233,9 @@ impl Client {
             contact.row.renewal = None;
         }
         self.take_session(now, id, session, provider, address);
+        if let Some(own) = self.people.contacts.get(&id).map(|c| c.row.own_address) {
+            self.open_early(now, id, own);
+        }
         true
     }
 }

@@ -9,7 +9,7 @@ use crate::api::Event;
 use crate::call::MessageState;
 use crate::client::send::count;
 use crate::client::{Client, Wish};
-use crate::contacts::{Contact, ContactRow, Owed, PendingRow, Terms};
+use crate::contacts::{Contact, ContactRow, PendingRow};
 use crate::conversation::{Body, DEVICE};
 use crate::ids::{InvitationId, PendingId, RequestId};
 use crate::limits::HEADER_CHUNKS_MAX;
@@ -149,7 +149,7 @@ impl Client {
 
     /// Answers an opened invitation: a contact, and the first item to it. Without a free address
     /// or room in the outbox it stays open; upkeep comes back to it.
-    fn greet(&mut self, now: Now, id: PendingId) {
+    pub(super) fn greet(&mut self, now: Now, id: PendingId) {
         if self.outbox.room() == 0 || !self.mailbox.as_ref().is_some_and(Mailbox::has_free) {
             return;
         }
@@ -175,9 +175,16 @@ impl Client {
         let Some(own) = mailbox.allot(Use::Contact(contact)) else {
             return;
         };
-        let greeting = Body::Greeting {
-            provider,
-            address: own,
+        let greeting = match &pending.note {
+            None => Body::Greeting {
+                provider,
+                address: own,
+            },
+            Some(note) => Body::Request {
+                provider,
+                address: own,
+                note: note.clone(),
+            },
         };
         let first = self.plaintext(&greeting);
         let identity = self.identity();
@@ -186,22 +193,10 @@ impl Client {
             Ok(made) => made,
             Err(error) => return self.fail_pending(id, &error.to_string()),
         };
+        let at = (bundle.provider(), bundle.address());
         let row = ContactRow {
-            name: pending.name.clone(),
-            provider: bundle.provider(),
-            address: bundle.address(),
-            own_address: own,
-            next_out: 1,
-            lost_in: Vec::new(),
-            next_in: 1,
-            not_safe: false,
-            came_by: None,
-            terms: Terms::default(),
-            owed: Owed::default(),
-            waiting: None,
-            renewal: None,
-            answered: None,
-            old_until_ms: 0,
+            asked: pending.note.is_some(),
+            ..ContactRow::new(pending.name.clone(), at, own)
         };
         let job = Job::Put {
             address: row.address,

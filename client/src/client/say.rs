@@ -9,7 +9,7 @@ use whist_types::Now;
 use crate::api::Event;
 use crate::call::MessageState;
 use crate::client::Client;
-use crate::client::ask::{OTHER, UNKNOWN_CONTACT, key_changed};
+use crate::client::ask::{OTHER, REFUSED, UNKNOWN_CONTACT, key_changed};
 use crate::contacts::{Coming, MessageRow, What};
 use crate::conversation::{Body, Loss, Word, pieces};
 use crate::ids::{ContactId, MessageId};
@@ -35,6 +35,10 @@ impl Client {
         };
         if contact.row.waiting.is_some() {
             return Err(key_changed());
+        }
+        if contact.row.asked {
+            let why = "this contact has not accepted the request yet";
+            return Err(RpcError::new(REFUSED, why));
         }
         if contact.is_ahead() {
             let why = "too many texts to this contact wait for an earlier one";

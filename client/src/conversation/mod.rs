@@ -35,6 +35,17 @@
 //! | 9 | 8 | floor, as in a piece |
 //! | 17 | 8 | lost, as in a piece |
 //!
+//! The body of a first item to an address, the request (kind 4):
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 1 | kind, 4 |
+//! | 1 | 1 | devices of the sender that follow: 1 for now |
+//! | 2 | 1 | which device, 0 for now |
+//! | 3 | 32 | host of its mailbox |
+//! | 35 | 32 | its address for this contact |
+//! | 67 | rest | what is said with it, UTF-8, at most 140 bytes |
+//!
 //! A receipt (kind 3), where it is switched on:
 //!
 //! | offset | size | field |
@@ -58,7 +69,7 @@ pub use loss::Loss;
 pub use receipt::{RECEIPT_SPAN, Receipt};
 pub use word::{History, Place, Settings, Word};
 
-use crate::limits::TEXT_BYTES_MAX;
+use crate::limits::{NOTE_BYTES_MAX, TEXT_BYTES_MAX};
 
 const GREETING: u8 = 0;
 const GREETING_BYTES: usize = 67;
@@ -71,10 +82,12 @@ const NOTICE: u8 = 2;
 const NOTICE_BYTES: usize = 25;
 const RECEIPT: u8 = 3;
 const RECEIPT_BYTES: usize = 81;
+const REQUEST: u8 = 4;
 /// Bytes of a word in one piece.
 pub const PIECE_BYTES: usize = BODY_MAX - PIECE_HEAD_BYTES;
 
 const _: () = assert!(GREETING_BYTES == 1 + 1 + 1 + 32 + 32 && GREETING_BYTES <= FIRST_PAYLOAD_MAX);
+const _: () = assert!(GREETING_BYTES + NOTE_BYTES_MAX <= FIRST_PAYLOAD_MAX);
 const _: () = assert!(PIECE_HEAD_BYTES == 1 + 8 + 2 + 2 + 8 + 8);
 const _: () = assert!(NOTICE_BYTES == 1 + 8 + 8 + 8 && NOTICE_BYTES <= BODY_MAX);
 const _: () = assert!(RECEIPT_BYTES == 1 + 8 + 64 + 8 && RECEIPT_BYTES <= BODY_MAX);
@@ -103,6 +116,15 @@ pub enum Body {
     },
     /// What came and what was read.
     Receipt(Receipt),
+    /// Somebody asks, through an address.
+    Request {
+        /// Host of its mailbox.
+        provider: NodeId,
+        /// Its address for this contact.
+        address: MailboxAddress,
+        /// What it says with that.
+        note: String,
+    },
 }
 
 /// A piece of a word.
@@ -143,6 +165,15 @@ impl Body {
                 w.u8(RECEIPT);
                 receipt.write(&mut w);
             }
+            Self::Request {
+                provider,
+                address,
+                note,
+            } => {
+                w.u8(REQUEST).u8(DEVICES).u8(DEVICE);
+                w.put(provider.as_bytes()).put(address.as_bytes());
+                w.put(note.as_bytes());
+            }
         }
         w.into_bytes()
     }
@@ -151,12 +182,23 @@ impl Body {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut r = Reader::new(bytes);
         match r.u8().ok()? {
-            GREETING => {
+            kind @ (GREETING | REQUEST) => {
                 let devices = [r.u8().ok()?, r.u8().ok()?];
                 let provider = NodeId::from_bytes(r.array().ok()?);
                 let address = MailboxAddress::from_bytes(r.array().ok()?);
-                let sound = devices == [DEVICES, DEVICE] && r.rest().is_empty();
-                sound.then_some(Self::Greeting { provider, address })
+                let rest = r.rest();
+                let known = devices == [DEVICES, DEVICE];
+                if kind == GREETING {
+                    let sound = known && rest.is_empty();
+                    return sound.then_some(Self::Greeting { provider, address });
+                }
+                let note = String::from_utf8(rest.to_vec()).ok()?;
+                let sound = known && note.len() <= NOTE_BYTES_MAX;
+                sound.then_some(Self::Request {
+                    provider,
+                    address,
+                    note,
+                })
             }
             PIECE => {
                 let piece = Piece {

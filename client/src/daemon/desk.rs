@@ -147,6 +147,7 @@ fn log(event: &Event) {
         | Event::KeyChanged { .. }
         | Event::Banner { .. }
         | Event::Added { .. }
+        | Event::Asked { .. }
         | Event::AddFailed { .. }
         | Event::State { .. }
         | Event::Unsafe { .. } => {}

@@ -22,6 +22,7 @@ mod state;
 mod thief;
 #[cfg(test)]
 mod vectors;
+mod whole;
 
 pub use bundle::{BUNDLE_BYTES, Bundle, PrekeySecrets, UnverifiedBundle};
 pub use error::{Error, Fault};
@@ -34,3 +35,4 @@ pub use limits::{
     BODY_MAX, FIRST_PAYLOAD_MAX, PADDING_MIN, SKIPPED_IN_CHAIN_MAX, SKIPPED_IN_SESSION_MAX,
 };
 pub use session::{Held, Session};
+pub use whole::{WHOLE_BYTES, WHOLE_PREFIX};

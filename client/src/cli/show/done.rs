@@ -27,6 +27,9 @@ pub(super) fn line(call: &Call) -> String {
             said(contact, "has a new key, which was compared: verified")
         }
         Call::ContactRefuseKey { contact } => said(contact, "keeps its old key"),
+        Call::AddressDelete {} => "the address is gone; contacts stay".to_owned(),
+        Call::Accept { name, .. } => said(name, "is a contact now, and is told"),
+        Call::Reject { request } => format!("request {request} is turned down, and not told"),
         Call::SessionReset { contact } => said(contact, "is asked for a new session"),
         Call::Dismiss { banner } => format!("banner {banner} is dismissed"),
         _ => String::new(),

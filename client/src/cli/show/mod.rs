@@ -15,6 +15,11 @@ use crate::terminal;
 pub(super) fn text(call: &Call, answer: &Value, color: bool) -> String {
     match call {
         Call::Invite { .. } => field(answer, "invitation"),
+        Call::AddressCreate {} | Call::AddressShow {} | Call::AddressRotate {} => {
+            field(answer, "address")
+        }
+        Call::Requests {} => lines(answer, "requests", people::request),
+        Call::AddressAdd { .. } => format!("{} is asked", field(answer, "contact")),
         Call::Add { .. } => {
             let name = field(answer, "contact");
             match field(answer, "added").as_str() {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{days, duration, field, is, marked, trust};
+use crate::terminal;
 
 pub(super) fn line(contact: &Value, color: bool) -> String {
     let mark = |name: &str, text: &'static str| match is(contact, name) {
@@ -30,6 +31,20 @@ pub(super) fn invite(invite: &Value) -> String {
     let until = invite.get("until_s").and_then(Value::as_u64).unwrap_or(0);
     let left = until.saturating_sub(whist_rt::wall().as_secs());
     format!("{state}\tvoid in {}", duration(left))
+}
+
+/// Somebody who asks: what it says stands last, and is nobody's word but its own.
+pub(super) fn request(request: &Value) -> String {
+    let at = request.get("at_s").and_then(Value::as_u64).unwrap_or(0);
+    let ago = whist_rt::wall().as_secs().saturating_sub(at);
+    let note = request.get("note").and_then(Value::as_str);
+    format!(
+        "#{}\t{}\t{} ago\tsays {}",
+        field(request, "request"),
+        field(request, "fingerprint"),
+        duration(ago),
+        terminal::text(note.unwrap_or_default())
+    )
 }
 
 /// Everything of a contact.

@@ -93,6 +93,7 @@ impl Client {
         for id in invitations {
             self.drop_invitation(id);
         }
+        self.drop_address();
         self.save_mailbox();
         self.ask_identity_show()
     }

@@ -1,5 +1,6 @@
 //! What a person asks for: which call it is, and who waits for what.
 
+mod address;
 mod contact;
 mod keys;
 mod people;
@@ -22,6 +23,7 @@ pub(super) const USAGE: i64 = 2;
 pub(super) const UNKNOWN_CONTACT: i64 = 5;
 const KEY_CHANGED: i64 = 6;
 const TIMED_OUT: i64 = 7;
+pub(super) const REFUSED: i64 = 8;
 
 impl Client {
     pub(in crate::client) fn ask(&mut self, now: Now, tag: u64, call: Call) {
@@ -107,6 +109,18 @@ impl Client {
             Call::SessionReset { contact } => self.ask_session_reset(now, &contact),
             Call::IdentityShow {} => self.ask_identity_show(),
             Call::IdentityRotate {} => self.ask_identity_rotate(now),
+            Call::AddressCreate {} => self.ask_address_create(),
+            Call::AddressShow {} => self.ask_address_show(),
+            Call::AddressRotate {} => self.ask_address_rotate(),
+            Call::AddressDelete {} => self.ask_address_delete(),
+            Call::AddressAdd {
+                name,
+                address,
+                note,
+            } => self.ask_address_add(now, name, &address, note),
+            Call::Requests {} => Ok(Some(self.requests())),
+            Call::Accept { request, name } => self.ask_accept(now, request, name),
+            Call::Reject { request } => self.ask_reject(request),
             Call::Dismiss { banner } => self.ask_dismiss(banner),
             Call::ContactRemove { contact } => self.ask_contact_remove(now, &contact),
             _ => Err(RpcError::new(OTHER, "this is asked of the daemon")),

@@ -125,6 +125,7 @@ impl Client {
             key,
             token,
             blob: None,
+            note: None,
         };
         self.people.pending.insert(pending, row);
         self.save_pending(pending);
