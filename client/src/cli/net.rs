@@ -13,7 +13,8 @@ pub(super) enum Net {
     #[command(after_help = "Examples:
   whist net status                         entry, consensus, latency, cost, losses by segment
   whist net nodes --json
-  whist net check                          what is wrong, and what to do")]
+  whist net check                          what is wrong, and what to do
+  whist net check --clock-is-wrong         count the entry provider's time on")]
     Net {
         #[command(subcommand)]
         what: Of,

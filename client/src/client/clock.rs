@@ -128,8 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_right_again_counts_again_and_a_provider_that_names_a_third_time_is_not_followed()
-     {
+    fn a_clock_that_is_right_counts_again_and_a_third_time_is_not_followed() {
         let mut clock = Clock::default();
         heard(&mut clock, now(0, 9_000), 1_000);
         clock.confirm(now(0, 9_000).instant, None);

@@ -153,7 +153,8 @@ impl Client {
         let Some(contact) = self.people.contacts.get_mut(&id) else {
             return;
         };
-        if contact.row.terms.receipts != Receipts::Off && contact.receipt_due.is_none() {
+        let wanted = contact.row.terms.receipts != Receipts::Off && !contact.row.terms.blocked;
+        if wanted && contact.receipt_due.is_none() {
             let wait = exponential(mean, &mut self.rng);
             contact.receipt_due = Some(now.instant.after(wait));
         }
@@ -230,6 +231,9 @@ impl Contact {
     /// What to tell of its texts, and what is told with that; nothing if all was told.
     fn receipt(&self) -> Option<(Receipt, (u64, u64))> {
         let (row, owed) = (&self.row, &self.row.owed);
+        if row.terms.blocked {
+            return None;
+        }
         let read = match row.terms.receipts {
             Receipts::Off => return None,
             Receipts::Delivered => 0,

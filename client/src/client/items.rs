@@ -14,6 +14,7 @@ use crate::limits::EARLY_ITEMS_MAX;
 use crate::mailbox::{Use, is_decoy};
 use crate::numbers::Arrival;
 use crate::rows::Table;
+use crate::texts::Safety;
 
 impl Client {
     pub(super) fn on_item(
@@ -252,14 +253,17 @@ impl Client {
 
     /// Whether an item that the contact's session does not open is a first item under the same
     /// invitation: then two people have used it, and neither can be told from the other.
-    fn look_for_second_use(&mut self, now: Now, id: ContactId, item: &Item) {
+    pub(super) fn look_for_second_use(&mut self, now: Now, id: ContactId, item: &Item) {
         let Some(contact) = self.people.contacts.get_mut(&id) else {
             return;
         };
         let Some((key, first)) = contact.row.came_by else {
             return;
         };
-        if item.hash() == first || contact.row.not_safe {
+        // Of a contact that was compared it is known which of the two it is, and whoever holds the
+        // old invitation cannot make it doubtful again.
+        let compared = contact.safety() == Safety::Verified;
+        if item.hash() == first || contact.row.not_safe || compared {
             return;
         }
         // The true prekeys are gone. With any others, what is not under this invitation's seal is

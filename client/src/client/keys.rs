@@ -299,3 +299,127 @@ fn a_banner_stays_over_a_restart_until_it_is_dismissed() {
         2
     );
 }
+
+#[test]
+fn a_contact_is_called_by_its_new_name_alone_and_no_two_have_one() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    let rename = |contact: &str, name: &str| Call::ContactRename {
+        contact: contact.into(),
+        name: name.into(),
+    };
+    for (contact, name, code) in [("eve", "x", 5), ("bob", "", 2), ("bob", "a\nb", 2)] {
+        let refused = rig.asked(alice, rename(contact, name));
+        assert_eq!(refused.unwrap_err().code, code, "{contact} {name}");
+    }
+    rig.asked(alice, rename("bob", "robert")).unwrap();
+    rig.run(Duration::from_millis(10));
+    rig.start(alice, 84);
+    assert_eq!(send(&mut rig, alice, "bob", "x").unwrap_err().code, 5);
+    send(&mut rig, alice, "robert", "by another name").unwrap();
+    rig.until("the text", |rig| texts(rig, bob) == ["by another name"]);
+    assert_eq!(rig.texts(bob)[0].0, "alice", "only here");
+    let taken = rig.asked(alice, rename("robert", "robert"));
+    assert_eq!(taken.unwrap_err().code, 2);
+}
+
+#[test]
+fn where_every_change_is_accepted_it_is_told_and_what_was_compared_counts_no_more() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    let number = details(&mut rig, alice, "bob").number;
+    let verify = Call::Verify {
+        contact: "bob".into(),
+        number: Some(number),
+        undo: false,
+    };
+    rig.asked(alice, verify).unwrap();
+    let accept = Call::ContactSet {
+        contact: "bob".into(),
+        receipts: None,
+        timer_s: None,
+        retention_days: None,
+        key_change: Some(crate::contacts::KeyChange::Accept),
+    };
+    rig.asked(alice, accept).unwrap();
+    claim(&mut rig, bob, 90);
+    rig.until("the change", |rig| changed(rig, alice) == 1);
+    let known = details(&mut rig, alice, "bob");
+    assert_eq!(
+        (known.info.safety, known.new_number),
+        (Safety::Changed, None)
+    );
+    send(&mut rig, alice, "bob", "to the new key").unwrap();
+    let now = rig.now;
+    let banners = client(&mut rig, alice).status(now).banners;
+    assert!(
+        banners
+            .iter()
+            .any(|banner| banner.kind == Indicator::KeyChanged)
+    );
+    rig.run(Duration::from_secs(60));
+    assert_eq!(
+        texts(&rig, bob),
+        Vec::<String>::new(),
+        "the old one reads nothing"
+    );
+}
+
+#[test]
+fn a_key_with_which_no_session_can_be_made_leaves_everything_as_it_was() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    rig.weather.silent = true;
+    send(&mut rig, alice, "bob", "on its way").unwrap();
+    rig.run(Duration::from_millis(200));
+    let bytes = bundle(&mut rig, bob, 90);
+    let now = rig.now;
+    let it = client(&mut rig, alice);
+    let id = *it.people.contacts.keys().next().unwrap();
+    it.renewed(now, id, bytes.as_slice());
+    rig.handle(alice, whist_link::Input::Timeout);
+    rig.run(Duration::from_millis(10));
+    let it = client(&mut rig, alice);
+    let (waiting, before) = (it.outbox_len(), it.people.contacts[&id].row.waiting.clone());
+    assert!(before.is_some());
+    // No session can be made without a mailbox of one's own.
+    let mailbox = it.mailbox.take();
+    let bundle = it.people.contacts[&id].waiting().unwrap();
+    assert!(it.accept_key(now, id, &bundle).is_err());
+    assert_eq!(it.people.contacts[&id].row.waiting, before, "frozen still");
+    assert_eq!(it.outbox_len(), waiting);
+    it.mailbox = mailbox;
+}
+
+#[test]
+fn whoever_holds_an_old_invitation_cannot_make_a_compared_contact_doubtful() {
+    let mut rig = Rig::new(parameters());
+    let (alice, bob) = (rig.add_client(1), rig.add_client(2));
+    rig.until("invitations", |rig| {
+        let client = rig.sides[alice].client.as_ref().unwrap();
+        client.status(rig.now).invitations_ready == 4
+    });
+    let rows = client(&mut rig, alice).people.invitations.clone();
+    rig.introduce(alice, bob);
+    let now = rig.now;
+    let it = client(&mut rig, alice);
+    let id = *it.people.contacts.keys().next().unwrap();
+    let (key, _) = it.people.contacts[&id].row.came_by.unwrap();
+    let row = rows.values().find(|row| row.key == key).unwrap();
+    let blob = row.blob.as_slice().try_into().unwrap();
+    let bundle = whist_ratchet::open_bundle(&row.key(), blob).unwrap();
+    let eve = IdentitySecret::from_seed(whist_types::Secret::new([66; 32]));
+    let first = it.plaintext(&crate::conversation::Body::Greeting {
+        provider: bundle.provider(),
+        address: bundle.address(),
+    });
+    let made = whist_ratchet::Session::initiate(&eve, &bundle, &row.key(), &first, &mut it.rng);
+    let item = made.unwrap().1.item().clone();
+    let own = *it.people.contacts[&id].peer().as_bytes();
+    it.people.contacts.get_mut(&id).unwrap().row.terms.verified = Some(own);
+    it.look_for_second_use(now, id, &item);
+    assert!(!it.people.contacts[&id].row.not_safe);
+    it.people.contacts.get_mut(&id).unwrap().row.terms.verified = None;
+    it.look_for_second_use(now, id, &item);
+    assert!(
+        it.people.contacts[&id].row.not_safe,
+        "of an unverified one it is told"
+    );
+}

@@ -392,6 +392,7 @@ fn a_blocked_contact_is_dropped_without_a_word_and_heard_again_afterwards() {
     let block = |contact: &str| Call::ContactBlock {
         contact: contact.into(),
     };
+    switch(&mut rig, bob, "alice", Receipts::Delivered);
     rig.asked(bob, block("alice")).unwrap();
     let sent = client(&mut rig, bob).stats().sent.put;
     let unheard = say(&mut rig, alice, "bob", "listen");
@@ -415,6 +416,12 @@ fn a_blocked_contact_is_dropped_without_a_word_and_heard_again_afterwards() {
     say(&mut rig, alice, "bob", "again");
     arrives(&mut rig, bob, 1);
     assert_eq!(contents(&read(&mut rig, bob)), ["again"]);
+    rig.run(Duration::from_secs(30));
+    assert_eq!(
+        state(&mut rig, alice, unheard),
+        MessageState::Stored,
+        "what was dropped did not come"
+    );
 }
 
 #[test]

@@ -7,7 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use whist_ratchet::{Bundle, Item, PersonKey, Plaintext, PrekeySecrets, Session, UnverifiedBundle};
+use whist_ratchet::{
+    Bundle, Item, PersonKey, Plaintext, PrekeySecrets, SealedItem, Session, UnverifiedBundle,
+};
 use whist_types::{MailboxAddress, Now};
 
 use crate::api::Event;
@@ -113,19 +115,24 @@ impl Client {
         id: ContactId,
         bundle: &Bundle,
     ) -> Result<(), RpcError> {
-        let Some(contact) = self.people.contacts.get_mut(&id) else {
+        let Some(contact) = self.people.contacts.get(&id) else {
             return Err(RpcError::new(UNKNOWN_CONTACT, "unknown contact"));
         };
         let address = contact.row.address;
-        contact.row.waiting = None;
         let requests = self.outbox.requests_to(&address);
+        // First, so that a key with which no session can be made leaves everything as it was.
+        let room = self.outbox.room().saturating_add(requests.len());
+        let begun = self.begin(id, bundle, room)?;
+        if let Some(contact) = self.people.contacts.get_mut(&id) {
+            contact.row.waiting = None;
+        }
         let mut given_up = BTreeSet::new();
         for request in requests {
             let entry = self.outbox.answered(request);
             self.save_request(now, request);
             given_up.extend(entry.and_then(|entry| entry.job.message()));
         }
-        self.begin_anew(now, id, bundle)?;
+        self.take_begun(now, id, bundle, begun)?;
         for message in given_up {
             self.give_word_up(now, message, MessageState::Failed);
         }
@@ -134,9 +141,19 @@ impl Client {
 
     /// Answers a bundle with a first item. The session before still opens what is on its way.
     fn begin_anew(&mut self, now: Now, id: ContactId, bundle: &Bundle) -> Result<(), RpcError> {
-        let full = || RpcError::new(OTHER, "the outbox is full");
-        if self.outbox.room() == 0 {
-            return Err(full());
+        let begun = self.begin(id, bundle, self.outbox.room())?;
+        self.take_begun(now, id, bundle, begun)
+    }
+
+    /// A session with who made this bundle, and its first item; nothing is changed.
+    fn begin(
+        &mut self,
+        id: ContactId,
+        bundle: &Bundle,
+        room: usize,
+    ) -> Result<(Session, SealedItem), RpcError> {
+        if room == 0 {
+            return Err(RpcError::new(OTHER, "the outbox is full"));
         }
         let home = self.mailbox.as_ref().map(|mailbox| mailbox.provider());
         let (Some(provider), Some(contact)) = (home, self.people.contacts.get(&id)) else {
@@ -148,11 +165,20 @@ impl Client {
         };
         let (first, identity) = (self.plaintext(&greeting), self.identity());
         let key = bundle.invitation_key();
-        let made = Session::initiate(&identity, bundle, &key, &first, &mut self.rng);
-        let (session, item) = made.map_err(|error| RpcError::new(OTHER, error.to_string()))?;
+        Session::initiate(&identity, bundle, &key, &first, &mut self.rng)
+            .map_err(|error| RpcError::new(OTHER, error.to_string()))
+    }
+
+    fn take_begun(
+        &mut self,
+        now: Now,
+        id: ContactId,
+        bundle: &Bundle,
+        (session, item): (Session, SealedItem),
+    ) -> Result<(), RpcError> {
         self.take_session(now, id, session, bundle.provider(), bundle.address());
         if let Some(contact) = self.people.contacts.get_mut(&id) {
-            contact.row.answered = Some(*key.expose());
+            contact.row.answered = Some(*bundle.invitation_key().expose());
         }
         self.save_contact(id);
         self.put(now, id, vec![item], None)

@@ -212,14 +212,22 @@ impl Client {
         let _ = self.push(now, provider, job, wait);
     }
 
-    /// Forgets invitations whose drops have died unused, and takes their addresses back.
-    fn expire_invitations(&mut self, now: Now) {
-        let dead = |made_ms: u64| now.wall.since(Wall::from_millis(made_ms)) > INVITATION_LIFE;
+    /// Forgets invitations whose drops have died unused, and takes their addresses back. One that
+    /// was given out may have been opened on its last day, and its first item wait at the mailbox.
+    pub(super) fn expire_invitations(&mut self, now: Now) {
+        let item_ttl = self.parameters().item_ttl();
+        let dead = |row: &InvitationRow| {
+            let life = match row.given {
+                None => INVITATION_LIFE,
+                Some(_) => INVITATION_LIFE.saturating_add(item_ttl),
+            };
+            now.wall.since(Wall::from_millis(row.made_ms)) > life
+        };
         let old: Vec<InvitationId> = self
             .people
             .invitations
             .iter()
-            .filter(|(_, i)| dead(i.made_ms))
+            .filter(|(_, i)| dead(i))
             .map(|(id, _)| *id)
             .collect();
         let any = !old.is_empty();

@@ -306,3 +306,39 @@ fn a_text_to_a_provider_that_left_the_network_is_given_up_and_the_person_told() 
         .filter(|e| matches!(e.job, Job::Put { .. }));
     assert_eq!(puts.count(), 0);
 }
+
+#[test]
+fn the_youngest_invitation_is_given_and_a_given_one_is_answered_until_nothing_can_come_to_it() {
+    let mut rig = Rig::new(parameters());
+    let alice = rig.add_client(1);
+    rig.until("invitations", |rig| {
+        let client = rig.sides[alice].client.as_ref().unwrap();
+        client.status(rig.now).invitations_ready == 4
+    });
+    let (name, wait_s) = ("bob".to_owned(), 0);
+    rig.asked(alice, Call::Invite { name, wait_s }).unwrap();
+    let now = rig.now;
+    let it = client(&mut rig, alice);
+    let given: Vec<bool> = it
+        .people
+        .invitations
+        .values()
+        .map(|i| i.given.is_some())
+        .collect();
+    assert_eq!(given, [false, false, false, true]);
+    let after = |days: u64| Now {
+        wall: now.wall.after(Duration::from_secs(days * 24 * 3_600)),
+        ..now
+    };
+    // Opened on its thirteenth day, its first item may wait for fourteen more.
+    it.expire_invitations(after(26));
+    let left: Vec<bool> = it
+        .people
+        .invitations
+        .values()
+        .map(|i| i.given.is_some())
+        .collect();
+    assert_eq!(left, [true]);
+    it.expire_invitations(after(29));
+    assert!(it.people.invitations.is_empty());
+}

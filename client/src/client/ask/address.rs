@@ -1,8 +1,6 @@
 //! The own address, and those who wrote to it. Whoever has the address can ask; until the person
 //! has accepted, nothing is sent back, and whoever asks cannot tell a refusal from silence.
 
-use std::time::Duration;
-
 use rand_core::Rng as _;
 use whist_ratchet::{Bundle, InvitationKey, Item, PrekeySecrets, Session, UnverifiedBundle};
 use whist_types::Now;

@@ -169,7 +169,13 @@ impl Client {
         blocked: bool,
     ) -> Result<Option<Answer>, RpcError> {
         let id = self.contact_of(name)?;
-        self.change_contact(id, |contact| contact.row.terms.blocked = blocked);
+        self.change_contact(id, |contact| {
+            // What was dropped meanwhile did not come.
+            if contact.row.terms.blocked && !blocked {
+                contact.row.owed.before = contact.incoming.next().saturating_sub(1);
+            }
+            contact.row.terms.blocked = blocked;
+        });
         done()
     }
 

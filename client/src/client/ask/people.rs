@@ -60,6 +60,8 @@ impl Client {
             .people
             .invitations
             .iter_mut()
+            // The youngest: it is good for longest.
+            .rev()
             .find(|(_, i)| i.published && i.given.is_none())?;
         invitation.given = Some(name.to_owned());
         let (id, invitation) = (*id, invitation.text());
