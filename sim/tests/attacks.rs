@@ -11,16 +11,31 @@
     missing_docs
 )]
 
+/// Whether the long ones run: `.ci/full attacks` sets it.
+fn long() -> bool {
+    let long = std::env::var("WHIST_ATTACKS").is_ok();
+    if !long {
+        println!("SKIPPED: run by .ci/full attacks");
+    }
+    long
+}
+
 #[path = "attacks/bombs.rs"]
 mod bombs;
+#[path = "attacks/canaries.rs"]
+mod canaries;
 #[path = "attacks/clock.rs"]
 mod clock;
+#[path = "attacks/crowd.rs"]
+mod crowd;
 #[path = "attacks/files.rs"]
 mod files;
 #[path = "attacks/layers.rs"]
 mod layers;
 #[path = "attacks/raw.rs"]
 mod raw;
+#[path = "attacks/refusals.rs"]
+mod refusals;
 #[path = "attacks/rig.rs"]
 mod rig;
 #[path = "attacks/sizes.rs"]

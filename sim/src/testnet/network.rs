@@ -69,14 +69,23 @@ impl Testnet {
     /// [`Fault`], with the words of the program that failed.
     pub async fn start(plan: &Plan, guests: &[Guest]) -> Result<Self, Fault> {
         let mut net = Self::prepare(plan, guests).await?;
-        let names: Vec<_> = net.nodes.keys().cloned().collect();
-        for name in &names {
-            net.program(name)?.start()?;
-        }
-        for name in &names {
-            net.up(name).await?;
-        }
+        net.start_all().await?;
         Ok(net)
+    }
+
+    /// The start alone, after [`Testnet::prepare`].
+    ///
+    /// # Errors
+    /// [`Fault`], with the words of the program that failed.
+    pub async fn start_all(&mut self) -> Result<(), Fault> {
+        let names: Vec<_> = self.nodes.keys().cloned().collect();
+        for name in &names {
+            self.program(name)?.start()?;
+        }
+        for name in &names {
+            self.up(name).await?;
+        }
+        Ok(())
     }
 
     /// All of [`Testnet::start`] but the start: keys, files, and nothing that runs.

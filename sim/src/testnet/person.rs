@@ -174,6 +174,7 @@ impl Person {
             let mut command = task::Command::new(&self.binary);
             command.arg("--home").arg(&self.home);
             command.arg("--passphrase-file").arg(&self.passphrase);
+            command.args(["--no-input", "--no-daemon"]);
             command.args(arguments).stdin(Stdio::null());
             command.kill_on_drop(true);
             running.spawn(async move { command.output().await });

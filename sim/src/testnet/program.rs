@@ -1,5 +1,6 @@
 //! One program as a process.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,8 @@ use whist_rt::sync::Notify;
 use whist_rt::task::{self, Child, Command, JoinHandle};
 
 use super::{Fault, LIMIT, within};
+
+const SIGABRT: i32 = 6;
 
 /// How a program that ended by itself ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,7 @@ pub struct Program {
     binary: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    folder: Option<PathBuf>,
     log: Arc<Log>,
     running: Option<(Child, JoinHandle<()>)>,
     /// Lines that processes before this one had written.
@@ -74,6 +78,7 @@ impl Program {
             binary,
             arguments: arguments.iter().map(|&a| a.to_owned()).collect(),
             environment: Vec::new(),
+            folder: None,
             log: Arc::default(),
             running: None,
             begun: 0,
@@ -83,6 +88,11 @@ impl Program {
     /// Sets a variable of its environment, from the next start on.
     pub fn set_variable(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Sets the folder that it stands in, from the next start on.
+    pub fn set_folder(&mut self, folder: &Path) {
+        self.folder = Some(folder.to_owned());
     }
 
     /// Sets the value after an option that it is started with, from the next start on.
@@ -103,8 +113,10 @@ impl Program {
             return Err(self.fault("runs already"));
         }
         self.begun = self.log.lines().len();
+        let here = Path::new(".");
         let mut child = Command::new(&self.binary)
             .args(&self.arguments)
+            .current_dir(self.folder.as_deref().unwrap_or(here))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -138,6 +150,24 @@ impl Program {
         within(LIMIT, "an end after SIGKILL", child.wait()).await??;
         let _ = reading.await;
         Ok(())
+    }
+
+    /// Ends it as a fault of its own would, by `SIGABRT`, and waits until it is gone; whether the
+    /// system wrote a core file.
+    ///
+    /// # Errors
+    /// If it does not run, or ends otherwise.
+    pub async fn crash(&mut self) -> Result<bool, Fault> {
+        self.signal("ABRT").await?;
+        let Some((mut child, reading)) = self.running.take() else {
+            return Err(self.fault("does not run"));
+        };
+        let status = within(LIMIT, "an end after SIGABRT", child.wait()).await??;
+        let _ = reading.await;
+        match status.signal() {
+            Some(SIGABRT) => Ok(status.core_dumped()),
+            _ => Err(self.fault(&format!("ended otherwise: {status}"))),
+        }
     }
 
     /// Sends a signal by its name without `SIG`.

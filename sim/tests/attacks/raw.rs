@@ -1,11 +1,13 @@
 //! A peer that puts on the wire what no program of the network would.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use whist_link::{ClientSetup, Connection, Frame, LinkIdentity};
 use whist_rt::Clock;
 use whist_rt::io::{AsyncReadExt, AsyncWriteExt};
 use whist_rt::raw::TcpStream;
+use whist_rt::time;
 use whist_sim::testnet::{LIMIT, within};
 use whist_timing::Rng;
 use whist_types::LinkKey;
@@ -98,6 +100,11 @@ impl Raw {
     pub async fn send(&mut self, frame: Frame) -> bool {
         let record = self.seal(frame);
         self.write(&record).await
+    }
+
+    /// Takes what has come, so that the other side can go on writing.
+    pub async fn drain(&mut self) {
+        while let Ok(Some(())) = time::timeout(Duration::ZERO, self.read()).await {}
     }
 
     /// Waits until the other side has closed the connection.

@@ -16,8 +16,8 @@ use super::raw::Raw;
 
 pub const MIX: &str = "mix-1";
 pub const PROVIDER: &str = "provider-1";
-const PROVIDERS: [&str; 3] = ["p1", "p2", "p3"];
-const MIXES: [&str; 8] = ["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"];
+/// Puppets as providers and as mixes: with the programs four providers, and three mixes a layer.
+pub const FEW: [usize; 2] = [3, 8];
 
 pub struct Rig {
     pub net: Testnet,
@@ -25,7 +25,7 @@ pub struct Rig {
     pub rng: Rng,
     pub mix: NodeId,
     pub provider: NodeId,
-    names: Vec<(NodeId, &'static str)>,
+    names: Vec<(NodeId, String)>,
     _puppets: Vec<Playing>,
     marks: u64,
 }
@@ -35,14 +35,26 @@ impl Rig {
         // The real mix's own loops would count among the packets that it and the provider receive.
         let parameters =
             format!("epoch_ms = {epoch_ms}\nkey_window_ms = 1500\nmix_loop_mean_ms = 3600000");
-        Self::start_with(seed, &parameters, epoch_ms).await
+        Self::start_with(seed, &parameters, epoch_ms, FEW).await
     }
 
-    /// With these parameters, and tables for an epoch of at most this length.
-    pub async fn start_with(seed: u64, parameters: &str, epoch_ms: u64) -> Self {
-        let puppet = |kind| move |name| (name, Puppet::new(name, kind).unwrap());
-        let cast: Vec<_> = (PROVIDERS.into_iter().map(puppet(Kind::Provider)))
-            .chain(MIXES.into_iter().map(puppet(Kind::Mix)))
+    /// With these parameters, tables for an epoch of at most this length, and so many puppets.
+    pub async fn start_with(
+        seed: u64,
+        parameters: &str,
+        epoch_ms: u64,
+        [providers, mixes]: [usize; 2],
+    ) -> Self {
+        let puppet = |letter, kind| {
+            move |number| {
+                let name = format!("{letter}{number}");
+                let puppet = Puppet::new(&name, kind).unwrap();
+                (name, puppet)
+            }
+        };
+        let cast: Vec<_> = (1..=providers)
+            .map(puppet('p', Kind::Provider))
+            .chain((1..=mixes).map(puppet('m', Kind::Mix)))
             .collect();
         let guests: Vec<_> = cast.iter().map(|(_, puppet)| puppet.guest()).collect();
         let plan = Plan {
@@ -58,9 +70,11 @@ impl Rig {
         let mix = net.identity(MIX).unwrap().node_id();
         let provider = net.identity(PROVIDER).unwrap().node_id();
         let trusted = net.trusted().unwrap().trusted();
-        let names = cast.iter().map(|(name, puppet)| (puppet.id(), *name));
+        let names = cast
+            .iter()
+            .map(|(name, puppet)| (puppet.id(), name.clone()));
         let names = names.collect();
-        let play = |(_, puppet): (_, Puppet)| puppet.play(trusted.clone(), mix, &stage);
+        let play = |(_, puppet): (String, Puppet)| puppet.play(trusted.clone(), mix, &stage);
         let puppets = cast.into_iter().map(play).collect();
         let rig = Self {
             net,
@@ -73,7 +87,8 @@ impl Rig {
             marks: 0,
         };
         rig.net.ready().await.unwrap();
-        let all = |listed: &Consensus| (listed.nodes().len() == 13).then_some(());
+        let nodes = providers + mixes + 2;
+        let all = |listed: &Consensus| (listed.nodes().len() == nodes).then_some(());
         let listing = rig.stage.until("everybody in a consensus", |seen| {
             all(seen.consensuses.values().next_back()?)
         });

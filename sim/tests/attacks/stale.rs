@@ -10,7 +10,7 @@ use whist_sim::testnet::records::frame_lengths;
 use whist_sim::testnet::{Kind, LIMIT, Person, Plan, Testnet, until, within};
 use whist_types::{Epoch, SessionAddress};
 
-use super::rig::Rig;
+use super::rig::{FEW, Rig};
 
 const WATCH: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(20);
@@ -27,7 +27,10 @@ async fn until_epoch(net: &Testnet, epoch: Epoch) {
     }
 }
 
-/// Where a process has connections to, or tries to have.
+/// The kernel's number for a socket that listens.
+const LISTENING: &str = "0A";
+
+/// Where a process has connections to that it dialled, or tries to have.
 fn peers(pid: u32) -> BTreeSet<SocketAddr> {
     let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
         return BTreeSet::new();
@@ -36,7 +39,8 @@ fn peers(pid: u32) -> BTreeSet<SocketAddr> {
         .flatten()
         .filter_map(|file| std::fs::read_link(file.path()).ok());
     let sockets: BTreeSet<_> = names.map(|name| name.display().to_string()).collect();
-    let mut found = BTreeSet::new();
+    // A port on which it listens is the near end of what it accepted, and not dialled.
+    let (mut found, mut listens) = (Vec::new(), BTreeSet::new());
     for table in ["tcp", "tcp6", "udp", "udp6"] {
         let text = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap();
         for line in text.lines().skip(1) {
@@ -44,18 +48,24 @@ fn peers(pid: u32) -> BTreeSet<SocketAddr> {
             if !sockets.contains(&format!("socket:[{}]", fields[9])) {
                 continue;
             }
+            let (_, near) = fields[1].split_once(':').unwrap();
             let (address, port) = fields[2].split_once(':').unwrap();
             assert_eq!(address.len(), 8, "no IPv6 is in the network: {line}");
+            if table == "tcp" && fields[3] == LISTENING {
+                listens.insert(near.to_owned());
+                continue;
+            }
             let address = Ipv4Addr::from(u32::from_str_radix(address, 16).unwrap().to_be());
             let port = u16::from_str_radix(port, 16).unwrap();
-            found.insert(SocketAddr::from((address, port)));
+            found.push((near.to_owned(), SocketAddr::from((address, port))));
         }
     }
-    found
+    found.retain(|(near, _)| !listens.contains(near));
+    found.into_iter().map(|(_, far)| far).collect()
 }
 
 /// What the client puts on the wire while it has nothing valid to send by: where it connects to.
-async fn watch(pid: u32) -> BTreeSet<SocketAddr> {
+pub async fn watch(pid: u32) -> BTreeSet<SocketAddr> {
     let mut seen = BTreeSet::new();
     let mut looks = time::interval(LOOK);
     for _ in 0..WATCH.as_millis() / LOOK.as_millis() {
@@ -138,7 +148,7 @@ fn a_client_past_its_grace_connects_to_known_providers_alone_sends_nothing_and_s
 #[test]
 fn a_mix_and_a_provider_with_an_expired_consensus_forward_nothing() {
     let test = async {
-        let mut rig = Rig::start_with(16, SHORT, 8_000).await;
+        let mut rig = Rig::start_with(16, SHORT, 8_000, FEW).await;
         for to in [rig.mix, rig.provider] {
             rig.serves(to).await;
         }
