@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rand_core::CryptoRng;
 use whist_netdoc::Parameters;
-use whist_packet::request::ReplyBody;
+use whist_packet::request::{ReplyBody, Request};
 use whist_types::{Instant, MailboxKey, Reader, Secret, Wall};
 
 use crate::calendar::Calendar;
@@ -101,8 +101,6 @@ pub struct Desk<S> {
     faults: u64,
     /// Rows that did not open.
     damaged: u64,
-    /// Requests for a consensus's header.
-    documents: u64,
 }
 
 impl<S: Store> Desk<S> {
@@ -123,7 +121,6 @@ impl<S: Store> Desk<S> {
             calendar: Calendar::default(),
             faults: 0,
             damaged: 0,
-            documents: 0,
         };
         desk.counts = desk.load_counts()?;
         Ok(desk)
@@ -139,6 +136,22 @@ impl<S: Store> Desk<S> {
         self.rules = rules;
     }
 
+    /// Serves a request whose signature was verified.
+    pub fn serve(&mut self, at: Moment, request: &Request) -> Answer {
+        match request {
+            Request::Put { address, item } => self.put(at, address, item),
+            Request::Get(get) => self.get(at, get),
+            Request::Create(create) => self.create(create),
+            Request::Add(add) => self.add(add),
+            Request::Revoke(revoke) => self.revoke(revoke),
+            // Admission is open: no proof is asked for yet.
+            Request::Publish { drop, blob, .. } => self.publish(drop, blob),
+            Request::Fetch { drop, token_hash } => self.fetch(at, drop, token_hash),
+            // They need no store: the exit answers them.
+            Request::Echo | Request::Doc { .. } => Answer::now(ReplyBody::Refused),
+        }
+    }
+
     /// The tickets: syncs are begun and ended there.
     pub const fn tickets(&mut self) -> &mut Tickets {
         &mut self.tickets
@@ -152,16 +165,6 @@ impl<S: Store> Desk<S> {
     /// Times that the store failed.
     pub const fn faults(&self) -> u64 {
         self.faults
-    }
-
-    /// Somebody asked for the header of a consensus.
-    pub(crate) const fn asked_for_document(&mut self) {
-        self.documents = self.documents.saturating_add(1);
-    }
-
-    /// Requests for the header of a consensus.
-    pub const fn documents(&self) -> u64 {
-        self.documents
     }
 
     /// Rows of the store that did not open when they were needed.

@@ -8,15 +8,13 @@ use whist_packet::KeyStore;
 use whist_timing::forget_past;
 use whist_types::{Epoch, Now};
 
+use crate::clerk::Job;
 use crate::desk::{Moment, Rules};
-use crate::limits;
 use crate::provider::{Effect, Note, Provider};
-use crate::store::Store;
 use crate::view::View;
 
-impl<S, M, K> Provider<S, M, K>
+impl<M, K> Provider<M, K>
 where
-    S: Store,
     M: DerefMut<Target = [u8]>,
     K: KeyStore,
 {
@@ -96,12 +94,14 @@ where
             return;
         };
         let rules = Rules::new(consensus.parameters(), self.config.store_rows);
-        self.desk.set_rules(rules);
-        self.desk.turn(Moment {
+        let at = Moment {
             instant: now.instant,
             wall: now.wall.min(consensus.valid_until()),
-        });
-        self.plan_chore(now, limits::CHORE_GAP);
+        };
+        // A disk that is not done with the last turn gets no other: the next refresh brings one.
+        if !std::mem::replace(&mut self.turning, true) {
+            self.effect(Effect::Desk(Job::Turn { at, rules }));
+        }
     }
 
     /// Once an epoch: a descriptor for the next one, to all authorities.
@@ -156,7 +156,6 @@ mod tests {
     use whist_types::{Family, Instant, Secret, Wall};
 
     use super::*;
-    use crate::store::Memory;
     use crate::{ProviderConfig, region_bytes};
 
     const TAGS: u64 = 50_000;
@@ -186,7 +185,6 @@ mod tests {
         let mut node = Provider::new(
             config(),
             Follower::new(authorities.trusted()),
-            Memory::new(),
             [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
             MemoryKeyStore::default(),
             &Secret::new([4; 32]),
@@ -200,7 +198,7 @@ mod tests {
         node.rng.set_word_pos(0);
         let mut past = vec![0; 1 << 16];
         node.rng.fill_bytes(&mut past);
-        let (_, _, mut store) = node.into_parts();
+        let (_, mut store) = node.into_parts();
         // As it was at the start it gives them: the search would find one.
         let mut start = [0; 512];
         let seed = blake3::derive_key("whist 2026 provider rng v1", &[4; 32]);
@@ -249,7 +247,6 @@ mod tests {
         let started = Provider::new(
             config(),
             Follower::new(authorities.trusted()),
-            Memory::new(),
             [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
             Full(MemoryKeyStore::default()),
             &Secret::new([4; 32]),
@@ -274,7 +271,6 @@ mod tests {
         let mut node = Provider::new(
             config(),
             Follower::new(authorities.trusted()),
-            Memory::new(),
             [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
             MemoryKeyStore::default(),
             &Secret::new([4; 32]),

@@ -8,9 +8,7 @@ use whist_packet::request::{
 use whist_packet::{DropReason, PAYLOAD_BYTES, Surb, SurbHash};
 use whist_types::{ConsensusHash, Epoch, MailboxKey, NodeId};
 
-use crate::desk::{Answer, Desk, Moment};
 use crate::limits;
-use crate::store::Store;
 
 /// What a request is judged by, besides the store.
 #[derive(Clone, Copy)]
@@ -23,42 +21,36 @@ pub struct Exit<'a> {
     pub follower: Option<&'a Follower>,
 }
 
+/// What is to be done about a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// Say this.
+    Answer(ReplyBody),
+    /// Somebody asked for the header of a consensus: say this.
+    Document(ReplyBody),
+    /// The desk has the answer.
+    Desk(Request),
+}
+
 impl Exit<'_> {
-    /// Serves a request. Every one that parses as far as its SURB has an answer, valid or not.
+    /// Reads a request. Every one that parses as far as its SURB has an answer, valid or not.
     ///
     /// # Errors
     /// [`DropReason::BadSurb`]: there is nobody to answer.
-    pub fn serve<S: Store>(
-        &self,
-        desk: &mut Desk<S>,
-        at: Moment,
-        payload: &[u8; PAYLOAD_BYTES],
-    ) -> Result<(Surb, Answer), DropReason> {
+    pub fn read(&self, payload: &[u8; PAYLOAD_BYTES]) -> Result<(Surb, Asked), DropReason> {
         let (surb, request) = parse_request(payload)?;
-        let answer = match request {
-            Ok(request) if self.is_signed(&request, &surb.hash()) => {
-                self.answer(desk, at, &request)
-            }
-            _ => Answer::now(ReplyBody::Refused),
+        let asked = match request {
+            Ok(request) if self.is_signed(&request, &surb.hash()) => self.ask(request),
+            _ => Asked::Answer(ReplyBody::Refused),
         };
-        Ok((surb, answer))
+        Ok((surb, asked))
     }
 
-    fn answer<S: Store>(&self, desk: &mut Desk<S>, at: Moment, request: &Request) -> Answer {
+    fn ask(&self, request: Request) -> Asked {
         match request {
-            Request::Echo => Answer::now(ReplyBody::Ok),
-            Request::Put { address, item } => desk.put(at, address, item),
-            Request::Get(get) => desk.get(at, get),
-            Request::Create(create) => desk.create(create),
-            Request::Add(add) => desk.add(add),
-            Request::Revoke(revoke) => desk.revoke(revoke),
-            // Admission is open: no proof is asked for yet.
-            Request::Publish { drop, blob, .. } => desk.publish(drop, blob),
-            Request::Fetch { drop, token_hash } => desk.fetch(at, drop, token_hash),
-            Request::Doc { hash, chunk } => {
-                desk.asked_for_document();
-                Answer::now(self.document(hash, *chunk))
-            }
+            Request::Echo => Asked::Answer(ReplyBody::Ok),
+            Request::Doc { hash, chunk } => Asked::Document(self.document(&hash, chunk)),
+            request => Asked::Desk(request),
         }
     }
 

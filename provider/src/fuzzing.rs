@@ -10,7 +10,7 @@ use whist_types::{
 };
 
 use crate::desk::{Desk, Moment, Rules};
-use crate::exit::Exit;
+use crate::exit::{Asked, Exit};
 use crate::store::{Memory, Store, Table};
 
 /// The request path: the first byte says whether the rest is one payload as it comes out of
@@ -41,7 +41,9 @@ pub fn requests(data: &[u8]) {
             epoch: Epoch::new(0),
             follower: None,
         };
-        let _ = exit.serve(&mut desk, at, &payload);
+        if let Ok((_, Asked::Desk(request))) = exit.read(&payload) {
+            desk.serve(at, &request);
+        }
         return;
     }
     let mut reader = Reader::new(rest);

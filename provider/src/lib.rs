@@ -6,8 +6,10 @@
 
 mod answers;
 mod calendar;
+pub mod clerk;
 pub mod config;
 pub mod desk;
+pub mod desk_thread;
 mod documents;
 mod drops;
 mod entry;

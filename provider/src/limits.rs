@@ -31,6 +31,12 @@ pub const REPLIES_QUEUED_MAX: usize = 64;
 pub const POOL_MAX: usize = 65_536;
 /// Answers held for their offset: about 2.4 kB each, 160 MB in all.
 pub const ANSWERS_MAX: usize = 65_536;
+/// Requests that wait for the desk or for their commit, 2 kB each; beyond, `full` is said. A disk
+/// that takes 15 ms for each works them off in the minute that an answer may wait.
+pub const DESK_JOBS_MAX: usize = 4_096;
+/// What is on its way to the desk's thread: those, one job of the calendar of each kind, and the
+/// end of a sync.
+pub const DESK_QUEUE: usize = DESK_JOBS_MAX + 3;
 /// An answer that is not durable after this many offsets is dropped: the disk hangs.
 pub const ANSWER_OFFSETS_MAX: u32 = 1_200;
 /// `DOC` chunks of a consensus header with its signatures: 26 kB at most.

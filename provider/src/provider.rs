@@ -13,12 +13,10 @@ use whist_timing::{Pool, Rng, forget_past};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
 
 use crate::answers::Answers;
-use crate::desk::{Desk, Rules};
+use crate::clerk::{DeskState, Done, Job, Outcome};
 use crate::documents::Documents;
 use crate::entry::Entry;
 use crate::stats::{Counters, Drop, Stats};
-use crate::store::Store;
-use crate::ticket::Ticket;
 use crate::view::View;
 use crate::{ProviderError, limits};
 
@@ -43,32 +41,23 @@ pub struct ProviderConfig {
 }
 
 /// What the shell tells the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// What was applied before [`Effect::Sync`] of this ticket is durable.
-    Synced {
-        /// Which.
-        ticket: Ticket,
-    },
-    /// That sync failed.
-    SyncFailed {
-        /// Which.
-        ticket: Ticket,
-    },
+    /// The desk did a job of [`Effect::Desk`].
+    Desk(Done),
     /// Take nothing new, send out what is held, then say [`Effect::Drained`].
     Drain,
     /// Put out the counters: [`Effect::Report`].
     Report,
 }
 
-/// What the provider wants done by its shell. None of it names a packet, a client or a mailbox.
+/// What the provider wants done by its shell. None of it prints a packet, a client or a mailbox.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Make durable what the store was given so far, then say [`Command::Synced`].
-    Sync {
-        /// To be named in the command.
-        ticket: Ticket,
-    },
+    /// For the desk, in this order: the shell gives it to a [`Clerk`](crate::clerk::Clerk) that
+    /// holds up nothing here, and tells [`Command::Desk`] when it is done. The provider bounds how
+    /// many are under way.
+    Desk(Job),
     /// The consensuses held, to be written to disk whole.
     Directory(Vec<u8>),
     /// The counters, as asked for.
@@ -104,9 +93,9 @@ pub(crate) struct Held {
     pub(crate) packet: Packet,
 }
 
-/// A provider. See [`Role`] for how to drive it; `S` is its store, `M` is memory that outlives the
-/// process, `K` keeps the Sphinx keys of epochs to come.
-pub struct Provider<S, M, K> {
+/// A provider. See [`Role`] for how to drive it; `M` is memory that outlives the process, `K` keeps
+/// the Sphinx keys of epochs to come. Its mailboxes are the desk's, behind [`Effect::Desk`].
+pub struct Provider<M, K> {
     pub(crate) config: ProviderConfig,
     pub(crate) id: NodeId,
     pub(crate) schedule: EpochSchedule,
@@ -119,8 +108,13 @@ pub struct Provider<S, M, K> {
     /// What all clients together may send.
     pub(crate) uplinks: Bucket,
     pub(crate) pool: Pool<Held>,
-    pub(crate) desk: Desk<S>,
     pub(crate) answers: Answers,
+    /// The desk, as it last said.
+    desk: DeskState,
+    /// Whether the desk follows the calendar at the moment.
+    pub(crate) turning: bool,
+    /// Whether it deletes a slice.
+    working: bool,
     pub(crate) counters: Counters,
     pub(crate) faults_told: u64,
     pub(crate) epoch: Option<Epoch>,
@@ -145,21 +139,19 @@ pub struct Provider<S, M, K> {
     pub(crate) outputs: VecDeque<Output<Effect>>,
 }
 
-impl<S, M, K> Provider<S, M, K>
+impl<M, K> Provider<M, K>
 where
-    S: Store,
     M: DerefMut<Target = [u8]>,
     K: KeyStore,
 {
-    /// A provider of the network that `follower` follows, over a store, two regions for keys and
-    /// tags and a store for the keys to come. Regions that hold keys in service are taken up again.
+    /// A provider of the network that `follower` follows, over two regions for keys and tags and a
+    /// store for the keys to come. Regions that hold keys in service are taken up again.
     ///
     /// # Errors
     /// [`ProviderError`]: memory, table size or a store do not do.
     pub fn new(
         config: ProviderConfig,
         follower: Follower,
-        store: S,
         regions: [M; 2],
         keys: K,
         seed: &Secret<32>,
@@ -175,8 +167,6 @@ where
         keys.make_ahead(now.wall, &mut rng)
             .map_err(StartError::from)?;
         forget_past(&mut rng);
-        let rules = Rules::new(&whist_netdoc::Parameters::default(), config.store_rows);
-        let desk = Desk::new(store, rules, &mut rng)?;
         let peers = Peers::new(follower.trusted());
         Ok(Self {
             id: identity.public().node_id(),
@@ -188,8 +178,10 @@ where
             entry: Entry::default(),
             uplinks: Bucket::new(f64::from(config.packets_per_s) / 2.0, now.instant),
             pool: Pool::with_capacity(limits::POOL_MAX),
-            desk,
             answers: Answers::default(),
+            desk: DeskState::default(),
+            turning: false,
+            working: false,
             counters: Counters::default(),
             faults_told: 0,
             epoch: None,
@@ -219,10 +211,9 @@ where
         LinkSecret::from_seed(&self.config.link).public()
     }
 
-    /// What is left when the provider is killed: its store, its memory, its keys to come.
-    pub fn into_parts(self) -> (S, Vec<M>, K) {
-        let (regions, keys) = self.keys.into_parts();
-        (self.desk.into_store(), regions, keys)
+    /// What is left when the provider is killed: its memory, its keys to come.
+    pub fn into_parts(self) -> (Vec<M>, K) {
+        self.keys.into_parts()
     }
 
     /// The counters.
@@ -242,10 +233,10 @@ where
             held_answers: count(self.answers.len()),
             held_replies: count(self.entry.queued()),
             sessions: self.entry.sessions(),
-            stored: self.desk.rows(),
-            store_faults: self.desk.faults(),
-            store_damaged: self.desk.damaged(),
-            documents: self.desk.documents(),
+            stored: self.desk.rows,
+            store_faults: self.desk.faults,
+            store_damaged: self.desk.damaged,
+            documents: self.counters.documents,
             links_out: count(self.peers.links.count_out()),
             links_in: count(self.peers.links.count_in()),
             dropped: self.counters.dropped(),
@@ -336,12 +327,7 @@ where
 
     fn command(&mut self, now: Now, command: Command) {
         match command {
-            Command::Synced { ticket } => {
-                self.desk.tickets().ended(ticket, true);
-            }
-            Command::SyncFailed { ticket } => {
-                self.desk.tickets().ended(ticket, false);
-            }
+            Command::Desk(done) => self.desk_done(now, done),
             Command::Drain => {
                 if self.draining.is_none() {
                     let hold = limits::DRAIN_HOLD;
@@ -352,6 +338,25 @@ where
             Command::Report => {
                 let stats = Box::new(self.stats());
                 self.effect(Effect::Report(stats));
+            }
+        }
+    }
+
+    fn desk_done(&mut self, now: Now, done: Done) {
+        self.desk = done.state;
+        match done.outcome {
+            Outcome::Answer { number, body } => self.answers.fill(number, body),
+            Outcome::Turned => {
+                self.turning = false;
+                self.plan_chore(now, limits::CHORE_GAP);
+            }
+            Outcome::Worked(ok) => {
+                self.working = false;
+                let gap = match ok {
+                    true => limits::CHORE_GAP,
+                    false => limits::CHORE_RETRY,
+                };
+                self.plan_chore(now, gap);
             }
         }
     }
@@ -383,11 +388,9 @@ where
         self.answer_due(now);
         self.run_sessions(now);
         if self.chore_at.is_some_and(|at| at <= now.instant) {
-            let gap = match self.desk.work() {
-                true => limits::CHORE_GAP,
-                false => limits::CHORE_RETRY,
-            };
-            self.plan_chore(now, gap);
+            self.chore_at = None;
+            self.working = true;
+            self.effect(Effect::Desk(Job::Work));
         }
         for link in self.entry.expire(now.instant) {
             self.outputs.push_back(Output::Close { link });
@@ -396,18 +399,17 @@ where
         self.finish_drain(now);
     }
 
-    /// Deletes what expired by and by, after what has its time.
-    pub(crate) fn plan_chore(&mut self, now: Now, gap: Duration) {
-        let next = now.instant.after(gap);
-        self.chore_at = self.desk.has_chores().then_some(next);
+    /// Deletes what expired by and by: requests come between.
+    fn plan_chore(&mut self, now: Now, gap: Duration) {
+        if !self.working {
+            let next = now.instant.after(gap);
+            self.chore_at = self.desk.has_chores.then_some(next);
+        }
     }
 
     fn collect(&mut self, now: Now) {
-        if let Some(ticket) = self.desk.tickets().begin() {
-            self.effect(Effect::Sync { ticket });
-        }
-        if self.desk.faults() > self.faults_told {
-            self.faults_told = self.desk.faults();
+        if self.desk.faults > self.faults_told {
+            self.faults_told = self.desk.faults;
             self.note(Note::StoreFault);
         }
         while let Some(output) = self.peers.poll_output(now.instant) {
@@ -429,9 +431,8 @@ where
     }
 }
 
-impl<S, M, K> Role for Provider<S, M, K>
+impl<M, K> Role for Provider<M, K>
 where
-    S: Store,
     M: DerefMut<Target = [u8]>,
     K: KeyStore,
 {
@@ -466,7 +467,7 @@ where
     }
 }
 
-impl<S, M, K> std::fmt::Debug for Provider<S, M, K> {
+impl<M, K> std::fmt::Debug for Provider<M, K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Provider")
             .field("id", &self.id)

@@ -13,17 +13,18 @@ use whist_rt::state::StateDir;
 use whist_rt::tmpfs::Region;
 use whist_rt::tracing::{info, warn};
 use whist_rt::{
-    Clock, Driver, DriverOptions, Effects, Exit, Failure, Handle, LinkMetrics, Listener,
-    MetricsPort, Shutdown, config, files, logs, process,
+    Clock, Driver, DriverOptions, Effects, Exit, Failure, LinkMetrics, Listener, MetricsPort,
+    Shutdown, config, files, logs, process,
 };
 use whist_timing::Rng;
 use whist_types::{Now, Secret};
 
+use crate::clerk::Clerk;
 use crate::config::Config;
+use crate::desk_thread::DeskThread;
 use crate::key_files::DiskDayKeys;
 use crate::metrics::Metrics;
 use crate::store::{Fjall, FjallSync};
-use crate::ticket::Ticket;
 use crate::{Command, Effect, Note, Provider, ProviderConfig, ProviderError};
 
 const PROGRAM: &str = "whist-provider";
@@ -33,7 +34,8 @@ const DAYS_FOLDER: &str = "days";
 const STORE_FOLDER: &str = "store";
 const PUBLIC_FILE: &str = "public.toml";
 
-type Node = Provider<Fjall<DiskDayKeys>, Region, DiskKeyStore>;
+type Node = Provider<Region, DiskKeyStore>;
+type Desk = Clerk<Fjall<DiskDayKeys>>;
 
 impl From<ProviderError> for Failure {
     fn from(error: ProviderError) -> Self {
@@ -87,21 +89,22 @@ pub fn run(path: &Path, debug_build: bool) -> Result<(), Failure> {
         let clock = Clock::start();
         let keys = NodeKeys::read(&state)?;
         let identity = LinkIdentity::from_secret(&keys.link);
-        let (node, sync) = open(&config, debug_build, &state, keys, clock.now())?;
+        let (node, desk, sync) = open(&config, debug_build, &state, keys, clock.now())?;
         let mut options = DriverOptions::node(clock, identity, listener);
         options.accept_clients = true;
-        serve(node, sync, options, metrics, &state, &path).await
+        let desk = (desk, sync);
+        serve(node, desk, options, metrics, &state, &path).await
     })?
 }
 
-/// The node, from what is on disk and in memory.
+/// The node and its desk, from what is on disk and in memory.
 fn open(
     config: &Config,
     debug_build: bool,
     state: &StateDir,
     keys: NodeKeys,
     now: Now,
-) -> Result<(Node, FjallSync), Failure> {
+) -> Result<(Node, Desk, FjallSync), Failure> {
     let follower = shell::follower(&config.network, state)?;
     let schedule = follower.trusted().schedule();
     let (most, tags) = (config.packets_per_s, config.table_tags);
@@ -113,6 +116,7 @@ fn open(
     let store =
         Fjall::open(&state.file(STORE_FOLDER), days, nonces).map_err(ProviderError::from)?;
     let sync = store.syncer();
+    let desk = Clerk::new(store, config.store_rows, &mut rng).map_err(ProviderError::from)?;
     let regions = shell::regions(&config.tag_dir, config.table_tags)?;
     let provider = ProviderConfig {
         identity: keys.identity,
@@ -124,13 +128,13 @@ fn open(
         store_rows: config.store_rows,
     };
     let seed: Secret<32> = whist_rt::seed()?;
-    let node = Provider::new(provider, follower, store, regions, sphinx, &seed, now)?;
-    Ok((node, sync))
+    let node = Provider::new(provider, follower, regions, sphinx, &seed, now)?;
+    Ok((node, desk, sync))
 }
 
 async fn serve(
     node: Node,
-    sync: FjallSync,
+    (desk, sync): (Desk, FjallSync),
     mut options: DriverOptions,
     port: Option<MetricsPort>,
     state: &StateDir,
@@ -142,10 +146,11 @@ async fn serve(
     if let Some(port) = port {
         service.show_metrics(port, Command::Report);
     }
+    let (syncer, handle) = (sync.clone(), service.handle.clone());
+    let desk = DeskThread::start(desk, move || syncer.sync(), handle, service.stop.clone());
     let effects = Shell {
         metrics,
-        sync: sync.clone(),
-        handle: service.handle.clone(),
+        desk,
         directory: DirectoryFile::new(state),
         stop: service.stop.clone(),
     };
@@ -161,35 +166,15 @@ async fn serve(
 /// Carries out the node's effects.
 struct Shell {
     metrics: Metrics,
-    sync: FjallSync,
-    handle: Handle<Command>,
+    desk: DeskThread,
     directory: DirectoryFile,
     stop: Shutdown,
-}
-
-impl Shell {
-    /// Makes durable what the store was given. A failure ends the process: the store answers
-    /// nothing more, and a restart finds what was durable.
-    fn sync(&self, ticket: Ticket) {
-        let (sync, handle, stop) = (self.sync.clone(), self.handle.clone(), self.stop.clone());
-        self.stop.spawn_blocking(move || {
-            let command = match sync.sync() {
-                Ok(()) => Command::Synced { ticket },
-                Err(error) => {
-                    stop.fail(error.to_string());
-                    Command::SyncFailed { ticket }
-                }
-            };
-            // The provider has ended: nobody waits.
-            let _ = handle.blocking_send(command);
-        });
-    }
 }
 
 impl Effects<Node> for Shell {
     fn effect(&mut self, _: Now, effect: Effect) {
         match effect {
-            Effect::Sync { ticket } => self.sync(ticket),
+            Effect::Desk(job) => self.desk.give(job),
             Effect::Directory(bytes) => {
                 self.directory.keep(&self.stop, bytes);
             }

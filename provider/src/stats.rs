@@ -172,6 +172,8 @@ pub(crate) struct Counters {
     pub(crate) forwarded: u64,
     pub(crate) answered: u64,
     pub(crate) delivered: u64,
+    /// Requests for the header of a consensus.
+    pub(crate) documents: u64,
     dropped: BTreeMap<Drop, u64>,
 }
 

@@ -11,17 +11,16 @@ use whist_packet::{Destination, DropReason, FinalPayload, KeyStore, Packet, Unwr
 use whist_types::{NodeId, Now};
 
 use crate::answers::Due;
+use crate::clerk::Job;
 use crate::desk::Moment;
 use crate::entry::Undelivered;
-use crate::exit::Exit;
-use crate::provider::{Held, Provider};
+use crate::exit::{Asked, Exit};
+use crate::provider::{Effect, Held, Provider};
 use crate::session::{Session, Unqueued};
 use crate::stats::Drop;
-use crate::store::Store;
 
-impl<S, M, K> Provider<S, M, K>
+impl<M, K> Provider<M, K>
 where
-    S: Store,
     M: DerefMut<Target = [u8]>,
     K: KeyStore,
 {
@@ -165,14 +164,30 @@ where
             epoch: self.schedule.epoch_at(now.wall),
             follower: Some(&self.follower),
         };
-        let at = Moment {
-            instant: now.instant,
-            wall: now.wall,
+        let (surb, asked) = exit.read(&payload).map_err(Drop::Packet)?;
+        let request = match asked {
+            Asked::Desk(request) => request,
+            Asked::Answer(body) => {
+                self.answers.hold(now.instant, hold, surb, body);
+                return Ok(());
+            }
+            Asked::Document(body) => {
+                self.counters.documents += 1;
+                self.answers.hold(now.instant, hold, surb, body);
+                return Ok(());
+            }
         };
-        let (surb, answer) = exit
-            .serve(&mut self.desk, at, &payload)
-            .map_err(Drop::Packet)?;
-        self.answers.hold(now.instant, hold, surb, answer);
+        if let Some(number) = self.answers.owe(now.instant, hold, surb) {
+            let at = Moment {
+                instant: now.instant,
+                wall: now.wall,
+            };
+            self.effect(Effect::Desk(Job::Serve {
+                number,
+                at,
+                request,
+            }));
+        }
         Ok(())
     }
 
@@ -200,7 +215,7 @@ where
     }
 
     pub(crate) fn answer_due(&mut self, now: Now) {
-        while let Some(due) = self.answers.take_due(now.instant, self.desk.tickets()) {
+        while let Some(due) = self.answers.take_due(now.instant) {
             let Due::Ready(surb, body) = due else {
                 self.counters.drop(Drop::NotDurable);
                 continue;

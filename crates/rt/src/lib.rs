@@ -57,7 +57,7 @@ pub mod sync {
     /// Bounded queues of many senders and one receiver.
     pub mod mpsc {
         pub use tokio::sync::mpsc::error;
-        pub use tokio::sync::mpsc::{Receiver, Sender, channel};
+        pub use tokio::sync::mpsc::{Receiver, Sender, WeakSender, channel};
     }
 }
 

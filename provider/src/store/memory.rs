@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Batch, Cursor, Day, Key, Owner, Scanned, Store, StoreFault, Table};
 
@@ -20,6 +21,9 @@ struct Disk {
     bytes_written: u64,
     rows_max: Option<usize>,
     reads_fail: bool,
+    /// What each operation takes, and what they took since last asked.
+    each: Duration,
+    spent: Duration,
     /// Rows whose bytes were flipped; a write mends one.
     damaged: BTreeSet<Key>,
 }
@@ -42,6 +46,23 @@ impl Memory {
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disk, for an operation of the store: it takes its time.
+    fn operate(&self) -> MutexGuard<'_, Disk> {
+        let mut disk = self.disk();
+        disk.spent = disk.spent.saturating_add(disk.each);
+        disk
+    }
+
+    /// Every operation of the store takes this long from now on, by [`Self::take_spent`].
+    pub fn slow(&self, each: Duration) {
+        self.disk().each = each;
+    }
+
+    /// How long the operations took since last asked.
+    pub fn take_spent(&self) -> Duration {
+        std::mem::take(&mut self.disk().spent)
     }
 
     /// A sync begins: it will make durable what was applied up to now.
@@ -142,7 +163,7 @@ fn write(rows: &mut BTreeMap<Key, Vec<u8>>, batch: &Batch) {
 
 impl Store for Memory {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreFault> {
-        let disk = self.disk();
+        let disk = self.operate();
         if disk.reads_fail {
             return Err(StoreFault::Disk("made to fail".to_owned()));
         }
@@ -159,20 +180,20 @@ impl Store for Memory {
             owner,
             index,
         };
-        let disk = self.disk();
+        let disk = self.operate();
         let rows = disk.rows.range(from(0)..=from(u64::MAX));
         let value = |key, value: &Vec<u8>| (!disk.damaged.contains(key)).then(|| value.clone());
         Ok(rows.map(|(k, v)| (k.index, value(k, v))).collect())
     }
 
     fn count(&self, table: Table) -> Result<u64, StoreFault> {
-        let disk = self.disk();
+        let disk = self.operate();
         let rows = disk.rows.keys().filter(|key| key.table == table).count();
         Ok(u64::try_from(rows).unwrap_or(u64::MAX))
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<(), StoreFault> {
-        let disk = &mut *self.disk();
+        let disk = &mut *self.operate();
         disk.write_allowed()?;
         let full = disk.rows_max.is_some_and(|max| disk.rows.len() >= max);
         let adds =
@@ -197,14 +218,14 @@ impl Store for Memory {
     }
 
     fn begin(&mut self, day: Day) -> Result<(), StoreFault> {
-        let disk = &mut *self.disk();
+        let disk = &mut *self.operate();
         disk.write_allowed()?;
         disk.days.insert(day);
         Ok(())
     }
 
     fn end(&mut self, day: Day) -> Result<(), StoreFault> {
-        let disk = &mut *self.disk();
+        let disk = &mut *self.operate();
         disk.write_allowed()?;
         disk.days.remove(&day);
         disk.rows.retain(|key, _| key.day != day);

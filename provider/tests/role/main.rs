@@ -14,4 +14,5 @@ mod chaos;
 mod entry;
 mod exit;
 mod rig;
+mod slow_disk;
 mod split;

@@ -1,6 +1,6 @@
 //! One provider, and everybody around it in one struct.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use chacha20::ChaCha20Rng;
@@ -15,6 +15,7 @@ use whist_packet::{
     Destination, Hop, Packet, Route, SphinxSecret, Surb, SurbSecret, Unwrapped, build, build_surb,
     unwrap,
 };
+use whist_provider::clerk::{Clerk, Done, Job};
 use whist_provider::store::{Memory, SyncPoint};
 use whist_provider::ticket::Ticket;
 use whist_provider::{Command, Effect, Provider, ProviderConfig, Stats, region_bytes};
@@ -23,7 +24,7 @@ use whist_types::{
     SessionAddress, SurbId, Wall,
 };
 
-pub type Node = Provider<Memory, Vec<u8>, MemoryKeyStore>;
+pub type Node = Provider<Vec<u8>, MemoryKeyStore>;
 
 const TAGS: u64 = 500_000;
 const FIRST: Epoch = Epoch::new(500_000);
@@ -40,11 +41,19 @@ fn config() -> ProviderConfig {
     }
 }
 
+/// A desk over what the disk has.
+fn clerk(disk: &Memory) -> Clerk<Memory> {
+    let mut rng = ChaCha20Rng::seed_from_u64(6);
+    Clerk::new(disk.clone(), config().store_rows, &mut rng).unwrap()
+}
+
 /// A frame that left, and when.
 pub type Sent = (Instant, LinkId, Frame);
 
 pub struct Rig {
     pub node: Node,
+    /// The desk, which works beside the node.
+    clerk: Clerk<Memory>,
     pub disk: Memory,
     pub now: Now,
     pub rng: ChaCha20Rng,
@@ -61,6 +70,12 @@ pub struct Rig {
     descriptor: Option<Vec<u8>>,
     assembler: Assembler,
     syncs: Vec<(Instant, Ticket, SyncPoint)>,
+    /// Jobs that are done, and when.
+    done: VecDeque<(Instant, Done)>,
+    /// When the desk is done with what it has.
+    desk_free: Instant,
+    /// A control: the desk works in the node's loop, and its disk's time is the node's.
+    pub in_loop: bool,
     links: u64,
 }
 
@@ -84,7 +99,6 @@ impl Rig {
         let node = Provider::new(
             config(),
             follower,
-            disk.clone(),
             regions,
             MemoryKeyStore::default(),
             &Secret::new([9; 32]),
@@ -104,6 +118,7 @@ impl Rig {
                 others.consensus(FIRST, entries(3, 2, 1)).unwrap()
             },
             node,
+            clerk: clerk(&disk),
             disk,
             now,
             rng,
@@ -118,6 +133,9 @@ impl Rig {
             descriptor: None,
             assembler: Assembler::new(4),
             syncs: Vec::new(),
+            done: VecDeque::new(),
+            desk_free: Instant::ZERO,
+            in_loop: false,
             links: 0,
         };
         rig.wait(Duration::from_secs(1));
@@ -172,7 +190,7 @@ impl Rig {
 
     /// The provider is killed, and starts again over what disk and memory have.
     pub fn kill(self) -> Self {
-        let (_, regions, keys) = self.node.into_parts();
+        let (regions, keys) = self.node.into_parts();
         self.disk.crash();
         let [a, b] = <[Vec<u8>; 2]>::try_from(regions).unwrap();
         let mut follower = Follower::new(self.authorities.trusted());
@@ -181,7 +199,6 @@ impl Rig {
         let node = Provider::new(
             config(),
             follower,
-            self.disk.clone(),
             [a, b],
             keys,
             &Secret::new([10; 32]),
@@ -190,9 +207,11 @@ impl Rig {
         .unwrap();
         let mut rig = Self {
             node,
+            clerk: clerk(&self.disk),
             sent: Vec::new(),
             dialed: BTreeMap::new(),
             syncs: Vec::new(),
+            done: VecDeque::new(),
             ..self
         };
         rig.wait(Duration::from_secs(1));
@@ -215,7 +234,8 @@ impl Rig {
         let end = self.now.instant.after(duration);
         loop {
             let synced = self.syncs.first().map(|(at, ..)| *at);
-            let due = [self.node.poll_timeout(), synced];
+            let done = self.done.front().map(|(at, _)| *at);
+            let due = [self.node.poll_timeout(), synced, done];
             let next = due.into_iter().flatten().min();
             let Some(at) = next.filter(|at| *at <= end) else {
                 break;
@@ -224,7 +244,11 @@ impl Rig {
             if synced == Some(at) {
                 let (_, ticket, point) = self.syncs.remove(0);
                 self.disk.end_sync(point);
-                self.input(Input::Command(Command::Synced { ticket }));
+                self.clerk.synced(ticket, true);
+                self.tend_desk();
+            } else if done == Some(at) {
+                let (_, done) = self.done.pop_front().unwrap();
+                self.input(Input::Command(Command::Desk(done)));
             } else {
                 self.input(Input::Timeout);
             }
@@ -256,10 +280,7 @@ impl Rig {
                     self.note(link, frame);
                 }
                 Output::Close { link } => self.closed.push(link),
-                Output::Effect(Effect::Sync { ticket }) => {
-                    let at = self.now.instant.after(self.sync);
-                    self.syncs.push((at, ticket, self.disk.begin_sync()));
-                }
+                Output::Effect(Effect::Desk(job)) => self.desk_job(job),
                 Output::Effect(Effect::Drained) => self.drained = true,
                 Output::Effect(_) => {}
             }
@@ -268,6 +289,27 @@ impl Rig {
             let remote = Remote::Node(key);
             self.input(Input::Up { link, remote });
             self.hello_of_node(link);
+        }
+    }
+
+    /// The desk works on a thread of its own: what its disk takes is not the node's time.
+    fn desk_job(&mut self, job: Job) {
+        self.clerk.handle(job);
+        self.tend_desk();
+    }
+
+    fn tend_desk(&mut self) {
+        let begins = self.desk_free.max(self.now.instant);
+        self.desk_free = begins.after(self.disk.take_spent());
+        if self.in_loop {
+            self.pass(self.desk_free);
+        }
+        while let Some(done) = self.clerk.poll_done() {
+            self.done.push_back((self.desk_free, done));
+        }
+        if let Some(ticket) = self.clerk.poll_sync() {
+            let at = self.desk_free.after(self.sync);
+            self.syncs.push((at, ticket, self.disk.begin_sync()));
         }
     }
 

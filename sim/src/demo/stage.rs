@@ -11,6 +11,8 @@ use whist_directory::{Authority, Saved};
 use whist_mix::{DiskKeyStore, MixNode};
 use whist_netdoc::{Follower, Network};
 use whist_provider::Provider;
+use whist_provider::clerk::Clerk;
+use whist_provider::desk_thread::DeskThread;
 use whist_provider::key_files::DiskDayKeys;
 use whist_provider::store::Fjall;
 use whist_rt::raw::TcpListener;
@@ -238,20 +240,18 @@ impl Stage {
         let follower = Follower::new(self.network.trusted());
         let regions = self.regions(who, whist_provider::region_bytes(TABLE_TAGS))?;
         let config = self.blueprint.provider(index, address);
+        let store_rows = config.store_rows;
         let (seed, now) = (whist_rt::seed()?, self.clock.now());
-        let role = Provider::new(config, follower, store, regions, sphinx, &seed, now)
+        let role = Provider::new(config, follower, regions, sphinx, &seed, now)
             .map_err(|error| broken("provider", error))?;
         let (handle, queue) = commands::<Command>();
         self.providers.push(handle.clone());
-        let (board, stop) = (Arc::clone(&self.board), self.stop.clone());
+        let mut rng = Rng::from_seed(*whist_rt::seed()?.expose());
+        let desk = Clerk::new(store, store_rows, &mut rng).map_err(|e| broken("store", e))?;
+        let desk = DeskThread::start(desk, move || syncer.sync(), handle, self.stop.clone());
+        let board = Arc::clone(&self.board);
         let effects = move |_, effect| match effect {
-            Effect::Sync { ticket } => {
-                let (syncer, handle, failing) = (syncer.clone(), handle.clone(), stop.clone());
-                stop.spawn_blocking(move || match syncer.sync() {
-                    Ok(()) => drop(handle.blocking_send(Command::Synced { ticket })),
-                    Err(error) => failing.fail(error.to_string()),
-                });
-            }
+            Effect::Desk(job) => desk.give(job),
             Effect::Report(stats) => {
                 let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
                 board.providers.insert(index, *stats);

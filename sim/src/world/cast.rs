@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rand_core::SeedableRng as _;
 use whist::call::Call;
 use whist::rows::Rows;
 use whist::{Answer, Client, Command, Event, first_rows};
@@ -11,8 +12,9 @@ use whist_mix::MixNode;
 use whist_netdoc::{Follower, Network};
 use whist_packet::keyring::MemoryKeyStore;
 use whist_provider::Provider;
+use whist_provider::clerk::Clerk;
 use whist_provider::store::Memory;
-use whist_timing::tick_rng;
+use whist_timing::{Rng, tick_rng};
 use whist_types::Instant;
 
 use crate::network::{Blueprint, TABLE_TAGS, Who};
@@ -143,10 +145,20 @@ impl Cast {
                 let len = whist_provider::region_bytes(TABLE_TAGS);
                 let regions = [machine.tmpfs.region(0, len), machine.tmpfs.region(1, len)];
                 let (follower, keys) = (self.follower(machine), machine.keys.take());
-                let (config, store) = (self.blueprint.provider(i, address), machine.store.clone());
+                let config = self.blueprint.provider(i, address);
+                let quota = self
+                    .blueprint
+                    .secret(who, &format!("desk {}", machine.starts));
+                let mut rng = Rng::from_seed(*quota.expose());
+                let store = machine.store.clone();
+                let desk = Clerk::new(store, config.store_rows, &mut rng).ok()?;
                 let keys = keys.unwrap_or_default();
-                let role = Provider::new(config, follower, store, regions, keys, &seed, now);
-                Box::new(ProviderHost::new(role.ok()?, node_disk(machine)))
+                let role = Provider::new(config, follower, regions, keys, &seed, now).ok()?;
+                let disk = NodeDisk {
+                    desk: Some(desk),
+                    ..node_disk(machine)
+                };
+                Box::new(ProviderHost::new(role, disk))
             }
             Who::Client(_) => {
                 let rows = machine.rows.take().unwrap_or_else(|| self.first_rows(who));
@@ -199,10 +211,10 @@ impl Cast {
                 let Some(mut host) = downcast::<ProviderHost>(actor) else {
                     return;
                 };
-                type Role = Provider<Memory, super::memory::TmpfsRegion, MemoryKeyStore>;
+                type Role = Provider<super::memory::TmpfsRegion, MemoryKeyStore>;
                 super::Environment::<Role>::settle(&mut host.environment, now);
                 machine.directory = host.environment.directory;
-                machine.keys = Some(host.role.into_parts().2);
+                machine.keys = Some(host.role.into_parts().1);
                 machine.store.crash();
             }
             Who::Client(_) => {

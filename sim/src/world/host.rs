@@ -24,9 +24,16 @@ pub trait Actor: Any {
 
 /// Carries out a role's effects: its disk, its shell.
 pub trait Environment<R: Role>: 'static {
-    /// Time has passed: writes that were under way and are done by `now` become durable. Called
-    /// before the commands that say so reach the role, and before a kill.
-    fn settle(&mut self, _now: Now) {}
+    /// Time has passed: writes that were under way and are done by `now` become durable; gives the
+    /// commands that say so. Called before other commands reach the role, and before a kill.
+    fn settle(&mut self, _now: Now) -> Vec<R::Command> {
+        Vec::new()
+    }
+
+    /// When [`settle`](Self::settle) has a command to give next.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
 
     /// Carries out `effect`; commands that it returns reach the role after their delay.
     fn effect(&mut self, now: Now, role: &mut R, effect: R::Effect) -> Vec<(Duration, R::Command)>;
@@ -76,7 +83,7 @@ where
     }
 
     fn wake(&mut self, now: Now) {
-        self.environment.settle(now);
+        self.due.extend(self.environment.settle(now));
         while self
             .pending
             .next_time()
@@ -114,9 +121,11 @@ where
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match (self.role.poll_timeout(), self.pending.next_time()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let deadlines = [
+            self.role.poll_timeout(),
+            self.pending.next_time(),
+            self.environment.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 }

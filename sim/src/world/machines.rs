@@ -11,7 +11,9 @@ use whist_directory::{Authority, Record, Saved};
 use whist_mix::MixNode;
 use whist_packet::keyring::MemoryKeyStore;
 use whist_provider::Provider;
+use whist_provider::clerk::Clerk;
 use whist_provider::store::{Memory, SyncPoint};
+use whist_provider::ticket::Ticket;
 use whist_types::{Instant, Now, Secret};
 
 use super::memory::TmpfsRegion;
@@ -20,7 +22,7 @@ use super::{Environment, Host};
 /// A mix of the world.
 pub type MixHost = Host<MixNode<TmpfsRegion, MemoryKeyStore>, NodeDisk>;
 /// A provider of the world.
-pub type ProviderHost = Host<Provider<Memory, TmpfsRegion, MemoryKeyStore>, NodeDisk>;
+pub type ProviderHost = Host<Provider<TmpfsRegion, MemoryKeyStore>, NodeDisk>;
 /// An authority of the world.
 pub type AuthorityHost = Host<Authority, AuthorityDisk>;
 /// A client of the world.
@@ -67,7 +69,9 @@ pub struct NodeDisk {
     pub notes: Vec<String>,
     /// Whether the role said that it is drained.
     pub drained: bool,
-    pub(super) syncs: Pending<SyncPoint>,
+    /// A provider's desk, over its store.
+    pub(super) desk: Option<Clerk<Memory>>,
+    pub(super) syncs: Pending<(Ticket, SyncPoint)>,
 }
 
 impl Environment<MixNode<TmpfsRegion, MemoryKeyStore>> for NodeDisk {
@@ -87,24 +91,52 @@ impl Environment<MixNode<TmpfsRegion, MemoryKeyStore>> for NodeDisk {
     }
 }
 
-impl Environment<Provider<Memory, TmpfsRegion, MemoryKeyStore>> for NodeDisk {
-    fn settle(&mut self, now: Now) {
-        while let Some(point) = self.syncs.pop_done(now.instant) {
-            self.store.end_sync(point);
+impl NodeDisk {
+    /// Takes what the desk has to say, and begins the sync that it wants.
+    fn tend_desk(&mut self, now: Now) -> Vec<whist_provider::Command> {
+        let Some(desk) = &mut self.desk else {
+            return Vec::new();
+        };
+        if let Some(ticket) = desk.poll_sync() {
+            let sync = (ticket, self.store.begin_sync());
+            self.syncs.push(now.instant.after(self.delay), sync);
         }
+        std::iter::from_fn(|| desk.poll_done())
+            .map(whist_provider::Command::Desk)
+            .collect()
+    }
+}
+
+impl Environment<Provider<TmpfsRegion, MemoryKeyStore>> for NodeDisk {
+    fn settle(&mut self, now: Now) -> Vec<whist_provider::Command> {
+        let mut told = Vec::new();
+        while let Some((ticket, point)) = self.syncs.pop_done(now.instant) {
+            self.store.end_sync(point);
+            if let Some(desk) = &mut self.desk {
+                desk.synced(ticket, true);
+            }
+            told.extend(self.tend_desk(now));
+        }
+        told
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.syncs.writes.front().map(|(due, _)| *due)
     }
 
     fn effect(
         &mut self,
         now: Now,
-        _: &mut Provider<Memory, TmpfsRegion, MemoryKeyStore>,
+        _: &mut Provider<TmpfsRegion, MemoryKeyStore>,
         effect: whist_provider::Effect,
     ) -> Vec<(Duration, whist_provider::Command)> {
         match effect {
-            whist_provider::Effect::Sync { ticket } => {
-                self.syncs
-                    .push(now.instant.after(self.delay), self.store.begin_sync());
-                return vec![(self.delay, whist_provider::Command::Synced { ticket })];
+            whist_provider::Effect::Desk(job) => {
+                if let Some(desk) = &mut self.desk {
+                    desk.handle(job);
+                }
+                let told = self.tend_desk(now).into_iter();
+                return told.map(|command| (Duration::ZERO, command)).collect();
             }
             whist_provider::Effect::Directory(bytes) => self.directory = Some(bytes),
             whist_provider::Effect::Note(note) => self.notes.push(format!("{note:?}")),
@@ -128,7 +160,7 @@ pub struct AuthorityDisk {
 }
 
 impl Environment<Authority> for AuthorityDisk {
-    fn settle(&mut self, now: Now) {
+    fn settle(&mut self, now: Now) -> Vec<whist_directory::Command> {
         while let Some((record, bytes)) = self.writes.pop_done(now.instant) {
             match record {
                 Record::Signed => self.saved.signed = Some(bytes),
@@ -136,6 +168,7 @@ impl Environment<Authority> for AuthorityDisk {
                 Record::Evidence { .. } => {}
             }
         }
+        Vec::new()
     }
 
     fn effect(
@@ -175,10 +208,11 @@ pub struct ClientDisk {
 }
 
 impl Environment<Client> for ClientDisk {
-    fn settle(&mut self, now: Now) {
+    fn settle(&mut self, now: Now) -> Vec<whist::Command> {
         while let Some(batch) = self.commits.pop_done(now.instant) {
             self.rows.apply(&batch);
         }
+        Vec::new()
     }
 
     fn effect(
