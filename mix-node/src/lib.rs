@@ -16,4 +16,6 @@ mod view;
 pub use loops::Segment;
 pub use node::{Command, Effect, MixConfig, MixNode, Note};
 pub use stats::{Drop, Stats};
-pub use whist_node::{DiskKeyStore, KeyEvent, StartError as MixError, region_bytes};
+pub use whist_node::{
+    DiskKeyStore, KeyDisk, KeyDone, KeyEvent, KeyJob, StartError as MixError, region_bytes,
+};

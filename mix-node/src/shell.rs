@@ -6,8 +6,8 @@ use std::path::Path;
 use rand_core::SeedableRng as _;
 use whist_link::LinkIdentity;
 use whist_netdoc::IdentitySecret;
-use whist_node::DiskKeyStore;
 use whist_node::shell::{self, DirectoryFile, NodeKeys, Service};
+use whist_node::{DiskKeyStore, KeyDisk};
 use whist_rt::state::StateDir;
 use whist_rt::tmpfs::Region;
 use whist_rt::tracing::{info, warn};
@@ -25,7 +25,7 @@ use crate::{Command, Effect, MixConfig, MixNode, Note};
 const PROGRAM: &str = "whist-mix";
 const STATE_VERSION: u32 = 1;
 
-type Node = MixNode<Region, DiskKeyStore>;
+type Node = MixNode<Region>;
 
 /// `whist-mix init`: makes the state folder and the keys, and prints what the authorities need to
 /// admit the node.
@@ -66,26 +66,25 @@ pub fn run(path: &Path, debug_build: bool) -> Result<(), Failure> {
         let clock = Clock::start();
         let keys = NodeKeys::read(&state)?;
         let identity = LinkIdentity::from_secret(&keys.link);
-        let node = open(&config, debug_build, &state, keys, clock.now())?;
+        let (node, store) = open(&config, &state, keys, clock.now())?;
         let options = DriverOptions::node(clock, identity, listener);
-        serve(node, options, metrics, &state, &path).await
+        serve(node, store, options, metrics, &state, &path).await
     })?
 }
 
-/// The node, from what is on disk and in memory.
+/// The node, from what is on disk and in memory, and the store of its keys to come.
 fn open(
     config: &Config,
-    debug_build: bool,
     state: &StateDir,
     keys: NodeKeys,
     now: Now,
-) -> Result<Node, Failure> {
+) -> Result<(Node, DiskKeyStore), Failure> {
     let follower = shell::follower(&config.network, state)?;
     let schedule = follower.trusted().schedule();
     let (most, tags) = (config.packets_per_s, config.table_tags);
     let mut rng = Rng::from_seed(*whist_rt::seed()?.expose());
-    let rate = shell::line_rate(most, tags, schedule, debug_build, &mut rng)?;
-    let store = shell::key_store(state, keys.seal)?;
+    let rate = shell::line_rate(most, tags, schedule, &mut rng)?;
+    let mut store = shell::key_store(state, keys.seal)?;
     let regions = shell::regions(&config.tag_dir, config.table_tags)?;
     let mix = MixConfig {
         identity: keys.identity,
@@ -96,11 +95,13 @@ fn open(
         table_tags: config.table_tags,
     };
     let seed: Secret<32> = whist_rt::seed()?;
-    Ok(MixNode::new(mix, follower, regions, store, &seed, now)?)
+    let node = MixNode::new(mix, follower, regions, &mut store, &seed, now)?;
+    Ok((node, store))
 }
 
 async fn serve(
     node: Node,
+    store: DiskKeyStore,
     mut options: DriverOptions,
     port: Option<MetricsPort>,
     state: &StateDir,
@@ -110,10 +111,12 @@ async fn serve(
     options.metrics = LinkMetrics::register(&service.registry)?;
     let metrics = Metrics::register(&service.registry)?;
     if let Some(port) = port {
-        service.show_metrics(port, Command::Report);
+        service.show_metrics(port, || Command::Report);
     }
+    let (handle, stop) = (service.handle.clone(), service.stop.clone());
     let effects = Shell {
         metrics,
+        keys: KeyDisk::new(store, handle, Command::Keys, stop),
         directory: DirectoryFile::new(state),
         stop: service.stop.clone(),
     };
@@ -126,6 +129,7 @@ async fn serve(
 /// Carries out the node's effects.
 struct Shell {
     metrics: Metrics,
+    keys: KeyDisk<DiskKeyStore, Command>,
     directory: DirectoryFile,
     stop: Shutdown,
 }
@@ -133,6 +137,7 @@ struct Shell {
 impl Effects<Node> for Shell {
     fn effect(&mut self, _: Now, effect: Effect) {
         match effect {
+            Effect::Keys(job) => self.keys.run(job),
             Effect::Directory(bytes) => {
                 self.directory.keep(&self.stop, bytes);
             }

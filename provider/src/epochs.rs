@@ -4,7 +4,6 @@ use std::ops::DerefMut;
 
 use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret, LoopReport, Refused};
 use whist_node::epochs;
-use whist_packet::KeyStore;
 use whist_timing::forget_past;
 use whist_types::{Epoch, Now};
 
@@ -13,10 +12,9 @@ use crate::desk::{Moment, Rules};
 use crate::provider::{Effect, Note, Provider};
 use crate::view::View;
 
-impl<M, K> Provider<M, K>
+impl<M> Provider<M>
 where
     M: DerefMut<Target = [u8]>,
-    K: KeyStore,
 {
     pub(crate) fn offer(&mut self, now: Now, bundle: &[u8]) {
         let split_before = self.follower.evidence().is_some();
@@ -50,11 +48,7 @@ where
     /// consensuses held.
     pub(crate) fn refresh(&mut self, now: Now) {
         let current = self.schedule.epoch_at(now.wall);
-        for event in self.keys.refresh(now.wall, &mut self.rng) {
-            self.note(Note::Key(event));
-        }
-        // Keys that will be erased came of it.
-        forget_past(&mut self.rng);
+        self.keys.refresh(now.wall);
         self.views = epochs::rulings(&self.follower, now.wall)
             .into_iter()
             .filter_map(|(epoch, consensus)| Some((epoch, View::of(&consensus, &self.id)?)))
@@ -66,8 +60,24 @@ where
         self.peers.links.set(now.instant, neighbours, line_rate);
         self.refresh_sessions(now, current);
         self.turn_calendar(now, current);
-        self.describe(current);
+        self.tend_keys(now);
         self.boundary = epochs::next_boundary(&self.schedule, now);
+    }
+
+    /// What the keys want of their disk, and what happened to them. When a key is there that was
+    /// waited for, the descriptor may be.
+    pub(crate) fn tend_keys(&mut self, now: Now) {
+        if let Some(job) = self.keys.poll_job(now.wall, &mut self.rng) {
+            self.effect(Effect::Keys(job));
+        }
+        // Keys that will be erased came of it.
+        forget_past(&mut self.rng);
+        for event in self.keys.take_events() {
+            self.note(Note::Key(event));
+        }
+        if let Some(current) = self.epoch {
+            self.describe(current);
+        }
     }
 
     fn refresh_sessions(&mut self, now: Now, current: Epoch) {
@@ -146,17 +156,17 @@ mod tests {
     use std::time::Duration;
 
     use rand_core::{Rng as _, SeedableRng as _};
-    use whist_link::{Input, Role as _};
+    use whist_link::{Input, Output, Role as _};
     use whist_netdoc::testing::Authorities;
     use whist_netdoc::{Follower, Parameters};
     use whist_node::Neighbours;
-    use whist_packet::StoreFault;
     use whist_packet::keyring::MemoryKeyStore;
+    use whist_packet::{KeyStore, StoreFault};
     use whist_timing::Rng;
     use whist_types::{Family, Instant, Secret, Wall};
 
     use super::*;
-    use crate::{ProviderConfig, region_bytes};
+    use crate::{Command, ProviderConfig, region_bytes};
 
     const TAGS: u64 = 50_000;
 
@@ -182,11 +192,12 @@ mod tests {
             wall: schedule.start(epoch).after(schedule.length() / 2),
         };
         let first = Epoch::new(500);
+        let mut store = MemoryKeyStore::default();
         let mut node = Provider::new(
             config(),
             Follower::new(authorities.trusted()),
             [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
-            MemoryKeyStore::default(),
+            &mut store,
             &Secret::new([4; 32]),
             at(first),
         )
@@ -194,11 +205,16 @@ mod tests {
         // One more key is drawn on the way.
         for epoch in [first, first.next()] {
             node.handle(at(epoch), Input::Timeout);
+            while let Some(output) = node.poll_output() {
+                if let Output::Effect(Effect::Keys(job)) = output {
+                    let done = Command::Keys(job.run(&mut store));
+                    node.handle(at(epoch), Input::Command(done));
+                }
+            }
         }
         node.rng.set_word_pos(0);
         let mut past = vec![0; 1 << 16];
         node.rng.fill_bytes(&mut past);
-        let (_, mut store) = node.into_parts();
         // As it was at the start it gives them: the search would find one.
         let mut start = [0; 512];
         let seed = blake3::derive_key("whist 2026 provider rng v1", &[4; 32]);
@@ -248,7 +264,7 @@ mod tests {
             config(),
             Follower::new(authorities.trusted()),
             [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
-            Full(MemoryKeyStore::default()),
+            &mut Full(MemoryKeyStore::default()),
             &Secret::new([4; 32]),
             Now {
                 instant: Instant::ZERO,
@@ -272,7 +288,7 @@ mod tests {
             config(),
             Follower::new(authorities.trusted()),
             [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
-            MemoryKeyStore::default(),
+            &mut MemoryKeyStore::default(),
             &Secret::new([4; 32]),
             now,
         )

@@ -35,4 +35,4 @@ mod view;
 pub use error::ProviderError;
 pub use provider::{Command, Effect, Note, Provider, ProviderConfig};
 pub use stats::{Drop, Stats};
-pub use whist_node::{KeyEvent, region_bytes};
+pub use whist_node::{KeyDone, KeyEvent, KeyJob, region_bytes};

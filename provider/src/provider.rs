@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand_core::SeedableRng as _;
 use whist_link::{Frame, Input, LinkId, Output, Remote, Role};
 use whist_netdoc::{Follower, IdentitySecret, LinkSecret};
-use whist_node::{Bucket, EpochKeys, KeyEvent, Peers, StartError};
+use whist_node::{Bucket, EpochKeys, KeyDone, KeyEvent, KeyJob, Peers};
 use whist_packet::{KeyStore, Packet};
 use whist_timing::{Pool, Rng, forget_past};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
@@ -41,8 +41,10 @@ pub struct ProviderConfig {
 }
 
 /// What the shell tells the provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Command {
+    /// A job of [`Effect::Keys`] is done.
+    Keys(KeyDone),
     /// The desk did a job of [`Effect::Desk`].
     Desk(Done),
     /// Take nothing new, send out what is held, then say [`Effect::Drained`].
@@ -52,8 +54,11 @@ pub enum Command {
 }
 
 /// What the provider wants done by its shell. None of it prints a packet, a client or a mailbox.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub enum Effect {
+    /// For the store of the keys to come: to be done where it holds up nothing, and told by
+    /// [`Command::Keys`]. There is one at a time.
+    Keys(KeyJob),
     /// For the desk, in this order: the shell gives it to a [`Clerk`](crate::clerk::Clerk) that
     /// holds up nothing here, and tells [`Command::Desk`] when it is done. The provider bounds how
     /// many are under way.
@@ -93,13 +98,14 @@ pub(crate) struct Held {
     pub(crate) packet: Packet,
 }
 
-/// A provider. See [`Role`] for how to drive it; `M` is memory that outlives the process, `K` keeps
-/// the Sphinx keys of epochs to come. Its mailboxes are the desk's, behind [`Effect::Desk`].
-pub struct Provider<M, K> {
+/// A provider. See [`Role`] for how to drive it; `M` is memory that outlives the process. Its disks
+/// are elsewhere: the Sphinx keys of epochs to come behind [`Effect::Keys`], the mailboxes behind
+/// [`Effect::Desk`].
+pub struct Provider<M> {
     pub(crate) config: ProviderConfig,
     pub(crate) id: NodeId,
     pub(crate) schedule: EpochSchedule,
-    pub(crate) keys: EpochKeys<M, K>,
+    pub(crate) keys: EpochKeys<M>,
     pub(crate) follower: Follower,
     /// Our neighbours, by the epoch whose key opened a packet.
     pub(crate) views: BTreeMap<Epoch, View>,
@@ -139,13 +145,13 @@ pub struct Provider<M, K> {
     pub(crate) outputs: VecDeque<Output<Effect>>,
 }
 
-impl<M, K> Provider<M, K>
+impl<M> Provider<M>
 where
     M: DerefMut<Target = [u8]>,
-    K: KeyStore,
 {
-    /// A provider of the network that `follower` follows, over two regions for keys and tags and a
-    /// store for the keys to come. Regions that hold keys in service are taken up again.
+    /// A provider of the network that `follower` follows, over two regions for keys and tags and
+    /// the store of the keys to come, which is brought up to date here and belongs to the shell
+    /// afterwards. Regions that hold keys in service are taken up again.
     ///
     /// # Errors
     /// [`ProviderError`]: memory, table size or a store do not do.
@@ -153,7 +159,7 @@ where
         config: ProviderConfig,
         follower: Follower,
         regions: [M; 2],
-        keys: K,
+        keys: &mut impl KeyStore,
         seed: &Secret<32>,
         now: Now,
     ) -> Result<Self, ProviderError> {
@@ -162,10 +168,8 @@ where
         let mut rng = Rng::from_seed(derive("whist 2026 provider rng v1"));
         let identity = IdentitySecret::from_seed(&config.identity);
         let (rate, tags) = (config.packets_per_s, config.table_tags);
-        let mut keys = EpochKeys::new(regions, keys, schedule, rate, tags, now)?;
-        // A store that cannot keep a key ends the start, not an epoch later.
-        keys.make_ahead(now.wall, &mut rng)
-            .map_err(StartError::from)?;
+        let promised = (rate, tags);
+        let keys = EpochKeys::new(regions, keys, schedule, promised, now.wall, &mut rng)?;
         forget_past(&mut rng);
         let peers = Peers::new(follower.trusted());
         Ok(Self {
@@ -211,9 +215,9 @@ where
         LinkSecret::from_seed(&self.config.link).public()
     }
 
-    /// What is left when the provider is killed: its memory, its keys to come.
-    pub fn into_parts(self) -> (Vec<M>, K) {
-        self.keys.into_parts()
+    /// What is left in memory when the provider is killed.
+    pub fn into_regions(self) -> Vec<M> {
+        self.keys.into_regions()
     }
 
     /// The counters.
@@ -327,6 +331,10 @@ where
 
     fn command(&mut self, now: Now, command: Command) {
         match command {
+            Command::Keys(done) => {
+                self.keys.done(done, now.wall, &mut self.rng);
+                self.tend_keys(now);
+            }
             Command::Desk(done) => self.desk_done(now, done),
             Command::Drain => {
                 if self.draining.is_none() {
@@ -431,10 +439,9 @@ where
     }
 }
 
-impl<M, K> Role for Provider<M, K>
+impl<M> Role for Provider<M>
 where
     M: DerefMut<Target = [u8]>,
-    K: KeyStore,
 {
     type Command = Command;
     type Effect = Effect;
@@ -467,7 +474,7 @@ where
     }
 }
 
-impl<M, K> std::fmt::Debug for Provider<M, K> {
+impl<M> std::fmt::Debug for Provider<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Provider")
             .field("id", &self.id)

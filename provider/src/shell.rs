@@ -6,8 +6,8 @@ use std::path::Path;
 use rand_core::SeedableRng as _;
 use whist_link::LinkIdentity;
 use whist_netdoc::{Bootstrap, IdentitySecret};
-use whist_node::DiskKeyStore;
 use whist_node::shell::{self, DirectoryFile, NodeKeys, Service};
+use whist_node::{DiskKeyStore, KeyDisk};
 use whist_rt::sealed::SealedDir;
 use whist_rt::state::StateDir;
 use whist_rt::tmpfs::Region;
@@ -34,8 +34,14 @@ const DAYS_FOLDER: &str = "days";
 const STORE_FOLDER: &str = "store";
 const PUBLIC_FILE: &str = "public.toml";
 
-type Node = Provider<Region, DiskKeyStore>;
-type Desk = Clerk<Fjall<DiskDayKeys>>;
+type Node = Provider<Region>;
+
+/// The node's disks, which its loop does not touch.
+struct Disks {
+    keys: DiskKeyStore,
+    desk: Clerk<Fjall<DiskDayKeys>>,
+    sync: FjallSync,
+}
 
 impl From<ProviderError> for Failure {
     fn from(error: ProviderError) -> Self {
@@ -89,28 +95,26 @@ pub fn run(path: &Path, debug_build: bool) -> Result<(), Failure> {
         let clock = Clock::start();
         let keys = NodeKeys::read(&state)?;
         let identity = LinkIdentity::from_secret(&keys.link);
-        let (node, desk, sync) = open(&config, debug_build, &state, keys, clock.now())?;
+        let (node, disks) = open(&config, &state, keys, clock.now())?;
         let mut options = DriverOptions::node(clock, identity, listener);
         options.accept_clients = true;
-        let desk = (desk, sync);
-        serve(node, desk, options, metrics, &state, &path).await
+        serve(node, disks, options, metrics, &state, &path).await
     })?
 }
 
-/// The node and its desk, from what is on disk and in memory.
+/// The node and its disks, from what is there and in memory.
 fn open(
     config: &Config,
-    debug_build: bool,
     state: &StateDir,
     keys: NodeKeys,
     now: Now,
-) -> Result<(Node, Desk, FjallSync), Failure> {
+) -> Result<(Node, Disks), Failure> {
     let follower = shell::follower(&config.network, state)?;
     let schedule = follower.trusted().schedule();
     let (most, tags) = (config.packets_per_s, config.table_tags);
     let mut rng = Rng::from_seed(*whist_rt::seed()?.expose());
-    let rate = shell::line_rate(most, tags, schedule, debug_build, &mut rng)?;
-    let sphinx = shell::key_store(state, keys.seal.duplicate())?;
+    let rate = shell::line_rate(most, tags, schedule, &mut rng)?;
+    let mut sphinx = shell::key_store(state, keys.seal.duplicate())?;
     let days = DiskDayKeys::new(SealedDir::open(&state.file(DAYS_FOLDER), keys.seal)?);
     let nonces = Rng::from_seed(*whist_rt::seed()?.expose());
     let store =
@@ -128,13 +132,18 @@ fn open(
         store_rows: config.store_rows,
     };
     let seed: Secret<32> = whist_rt::seed()?;
-    let node = Provider::new(provider, follower, regions, sphinx, &seed, now)?;
-    Ok((node, desk, sync))
+    let node = Provider::new(provider, follower, regions, &mut sphinx, &seed, now)?;
+    let disks = Disks {
+        keys: sphinx,
+        desk,
+        sync,
+    };
+    Ok((node, disks))
 }
 
 async fn serve(
     node: Node,
-    (desk, sync): (Desk, FjallSync),
+    disks: Disks,
     mut options: DriverOptions,
     port: Option<MetricsPort>,
     state: &StateDir,
@@ -144,12 +153,15 @@ async fn serve(
     options.metrics = LinkMetrics::register(&service.registry)?;
     let metrics = Metrics::register(&service.registry)?;
     if let Some(port) = port {
-        service.show_metrics(port, Command::Report);
+        service.show_metrics(port, || Command::Report);
     }
-    let (syncer, handle) = (sync.clone(), service.handle.clone());
-    let desk = DeskThread::start(desk, move || syncer.sync(), handle, service.stop.clone());
+    let (sync, syncer) = (disks.sync.clone(), disks.sync);
+    let (handle, stop) = (service.handle.clone(), service.stop.clone());
+    let keys = KeyDisk::new(disks.keys, handle.clone(), Command::Keys, stop.clone());
+    let desk = DeskThread::start(disks.desk, move || syncer.sync(), handle, stop);
     let effects = Shell {
         metrics,
+        keys,
         desk,
         directory: DirectoryFile::new(state),
         stop: service.stop.clone(),
@@ -166,6 +178,7 @@ async fn serve(
 /// Carries out the node's effects.
 struct Shell {
     metrics: Metrics,
+    keys: KeyDisk<DiskKeyStore, Command>,
     desk: DeskThread,
     directory: DirectoryFile,
     stop: Shutdown,
@@ -174,6 +187,7 @@ struct Shell {
 impl Effects<Node> for Shell {
     fn effect(&mut self, _: Now, effect: Effect) {
         match effect {
+            Effect::Keys(job) => self.keys.run(job),
             Effect::Desk(job) => self.desk.give(job),
             Effect::Directory(bytes) => {
                 self.directory.keep(&self.stop, bytes);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use whist_link::{Frame, Hello, LinkId, Reply};
 use whist_node::Control;
 use whist_packet::request::encode_reply;
-use whist_packet::{Destination, DropReason, FinalPayload, KeyStore, Packet, Unwrapped};
+use whist_packet::{Destination, DropReason, FinalPayload, Packet, Unwrapped};
 use whist_types::{NodeId, Now};
 
 use crate::answers::Due;
@@ -19,10 +19,9 @@ use crate::provider::{Effect, Held, Provider};
 use crate::session::{Session, Unqueued};
 use crate::stats::Drop;
 
-impl<M, K> Provider<M, K>
+impl<M> Provider<M>
 where
     M: DerefMut<Target = [u8]>,
-    K: KeyStore,
 {
     pub(crate) fn frame(&mut self, now: Now, link: LinkId, frame: Frame) {
         if let Frame::Packet(bytes) = frame {

@@ -80,6 +80,31 @@ impl LineRate {
         Ok(Self { packets_per_s, by })
     }
 
+    /// The same by what kind of build this is. A debug build's speed is that of the build, not of
+    /// the machine, and it serves test networks alone, whose weights must not depend on how fast a
+    /// machine is: there what was measured limits nothing. Table and operator limit in each build,
+    /// so that no tag is ever lost for it; a debug build that is offered more than it unwraps is
+    /// late. Whether it is one is the compiler's word, not a flag's: `--debug-build` given to a
+    /// release build changes nothing.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), in each build.
+    pub fn of_build(
+        measured: f64,
+        table_tags: u64,
+        schedule: &EpochSchedule,
+        most: u32,
+        debug_assertions: bool,
+    ) -> Result<Self, StartError> {
+        let rate = Self::new(measured, table_tags, schedule, most)?;
+        match rate.by {
+            LimitedBy::Machine if debug_assertions => {
+                Self::new(f64::from(most), table_tags, schedule, most)
+            }
+            _ => Ok(rate),
+        }
+    }
+
     /// Packets a second whose tags fit in the table for a key's whole life.
     fn of_table(table_tags: u64, schedule: &EpochSchedule) -> Result<u32, StartError> {
         let life_ms = key_life_ms(schedule);
@@ -182,6 +207,19 @@ mod tests {
             rate(9_000.0, 20_000_000, 1_500),
             (1_500, LimitedBy::Configuration)
         );
+    }
+
+    #[test]
+    fn a_release_build_goes_by_what_it_measured_and_a_debug_build_by_table_and_configuration() {
+        let rate = |tags, debug| {
+            let rate = LineRate::of_build(900.0, tags, &SCHEDULE, 1_500, debug).unwrap();
+            (rate.packets_per_s, rate.by)
+        };
+        assert_eq!(rate(20_000_000, false), (900, LimitedBy::Machine));
+        assert_eq!(rate(20_000_000, true), (1_500, LimitedBy::Configuration));
+        assert_eq!(rate(20_000, false), (900, LimitedBy::Machine));
+        assert_eq!(rate(20_000, true), (1_000, LimitedBy::Table));
+        assert!(LineRate::of_build(f64::NAN, 20_000, &SCHEDULE, 1_500, true).is_err());
     }
 
     #[test]

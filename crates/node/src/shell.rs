@@ -20,7 +20,7 @@ use whist_types::{Epoch, EpochSchedule, Secret};
 
 use crate::key_files::DiskKeyStore;
 use crate::keys::{KeyEvent, region_bytes};
-use crate::line_rate::{self, LimitedBy, LineRate};
+use crate::line_rate::{self, LineRate};
 
 const IDENTITY_FILE: &str = "identity.key";
 const LINK_FILE: &str = "link.key";
@@ -214,8 +214,8 @@ impl DirectoryFile {
 }
 
 /// The line rate of this machine, measured, below the operator's `most` and what the table holds;
-/// the log and the gauge of the line rate show it. A debug build is measured too and does not go
-/// by it: its speed says nothing of the machine, and it serves test networks alone.
+/// the log and the gauge of the line rate show it. [`LineRate::of_build`] says what a debug build
+/// does with it.
 ///
 /// # Errors
 /// There is none to promise.
@@ -223,17 +223,11 @@ pub fn line_rate(
     most: u32,
     table_tags: u64,
     schedule: &EpochSchedule,
-    debug_build: bool,
     rng: &mut impl CryptoRng,
 ) -> Result<LineRate, Failure> {
     let measured = line_rate::measure(process::cpu_time, rng);
-    let rate = LineRate::new(measured, table_tags, schedule, most)?;
-    let rate = match rate.by {
-        LimitedBy::Machine if debug_build => {
-            LineRate::new(f64::from(most), table_tags, schedule, most)?
-        }
-        _ => rate,
-    };
+    let debug = cfg!(debug_assertions);
+    let rate = LineRate::of_build(measured, table_tags, schedule, most, debug)?;
     info!(
         "line rate: {} packets/s, limited by {}; {measured:.0} unwraps/s measured",
         rate.packets_per_s,
@@ -264,7 +258,7 @@ pub struct Service<C> {
     pub registry: Registry,
 }
 
-impl<C: Send + Clone + 'static> Service<C> {
+impl<C: Send + 'static> Service<C> {
     /// With the commands, which are the driver's. From now on SIGTERM sends `drain`, and SIGHUP
     /// checks the file `config`, which holds a `T`.
     ///
@@ -303,7 +297,7 @@ impl<C: Send + Clone + 'static> Service<C> {
     }
 
     /// Shows the registry on a port. The role is told to `report` each second.
-    pub fn show_metrics(&self, port: MetricsPort, report: C) {
+    pub fn show_metrics(&self, port: MetricsPort, report: fn() -> C) {
         let (registry, token) = (self.registry.clone(), self.stop.clone());
         self.stop.spawn(async move {
             if let Err(error) = port.serve(registry, token.clone()).await {
@@ -316,7 +310,7 @@ impl<C: Send + Clone + 'static> Service<C> {
             while !stop.is_triggered() {
                 ticks.tick().await;
                 // A full queue: the next second's report does as well.
-                let _ = handle.try_send(report.clone());
+                let _ = handle.try_send(report());
             }
         });
     }

@@ -151,6 +151,8 @@ pub struct Keyring<M> {
     schedule: EpochSchedule,
     tables: Vec<ReplayTable<M>>,
     free: Vec<M>,
+    /// A table whose key is still on the disk: it opens nothing.
+    entering: Option<ReplayTable<M>>,
     /// Epochs whose table turned out damaged while in service.
     lost: Vec<Epoch>,
 }
@@ -173,6 +175,7 @@ impl<M: DerefMut<Target = [u8]>> Keyring<M> {
             schedule,
             tables: Vec::new(),
             free: Vec::new(),
+            entering: None,
             lost: Vec::new(),
         };
         let mut started = Started::default();
@@ -331,12 +334,32 @@ impl<M: DerefMut<Target = [u8]>> Keyring<M> {
         if self.table(epoch).is_some() {
             return Ok(());
         }
-        if self.free.is_empty() {
+        let secret = store.load(epoch)?.ok_or(EnterError::NoKey(epoch))?;
+        let record = self.begin(epoch, &secret, rng)?;
+        let moved = store
+            .record_generations(&record)
+            .and_then(|()| store.delete(epoch));
+        self.end(moved.is_ok());
+        moved.map_err(EnterError::from)
+    }
+
+    /// The first half of [`enter`](Self::enter), where the disk is somebody else's: the key stands
+    /// in a region, and opens nothing. Gives the record to be kept; when it is, and the key's
+    /// deletion from the disk is synced, call [`end`](Self::end).
+    ///
+    /// # Errors
+    /// [`EnterError`]: no region takes it, or another key is on its way.
+    pub fn begin(
+        &mut self,
+        epoch: Epoch,
+        secret: &Secret<32>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<(Epoch, u64)>, EnterError> {
+        if self.entering.is_some() {
             return Err(EnterError::NoRegion);
         }
-        let secret = store.load(epoch)?.ok_or(EnterError::NoKey(epoch))?;
         let memory = self.free.pop().ok_or(EnterError::NoRegion)?;
-        let secret = SphinxSecret::from_secret(&secret);
+        let secret = SphinxSecret::from_secret(secret);
         let table = match ReplayTable::create(memory, epoch, &secret, rng) {
             Ok(table) => table,
             Err(Refused { why, memory }) => {
@@ -344,20 +367,17 @@ impl<M: DerefMut<Target = [u8]>> Keyring<M> {
                 return Err(EnterError::Region(why));
             }
         };
-        let mut record = self.generations();
-        record.push((epoch, table.generation()));
-        let moved = store
-            .record_generations(&record)
-            .and_then(|()| store.delete(epoch));
-        match moved {
-            Ok(()) => {
-                self.tables.push(table);
-                Ok(())
-            }
-            Err(fault) => {
-                self.free.push(table.retire());
-                Err(fault.into())
-            }
+        self.entering = Some(table);
+        Ok(self.generations())
+    }
+
+    /// The key of [`begin`](Self::begin) is off the disk, and serves from now on; or the disk
+    /// failed, and it is erased here.
+    pub fn end(&mut self, moved: bool) {
+        match self.entering.take() {
+            Some(table) if moved => self.tables.push(table),
+            Some(table) => self.free.push(table.retire()),
+            None => {}
         }
     }
 
@@ -384,10 +404,15 @@ impl<M: DerefMut<Target = [u8]>> Keyring<M> {
     /// # Errors
     /// [`StoreFault`].
     pub fn checkpoint(&mut self, store: &mut impl KeyStore) -> Result<(), StoreFault> {
+        store.record_generations(&self.mark())
+    }
+
+    /// The first half of [`checkpoint`](Self::checkpoint): gives the record to be kept.
+    pub fn mark(&mut self) -> Vec<(Epoch, u64)> {
         for table in &mut self.tables {
             table.advance();
         }
-        store.record_generations(&self.generations())
+        self.generations()
     }
 
     /// Opens a packet: the likelier key first, then at most one more; enters its tag before
@@ -462,13 +487,15 @@ impl<M: DerefMut<Target = [u8]>> Keyring<M> {
 
     /// Gives the two regions back as they are, keys and tags in them: what a kill leaves.
     pub fn into_regions(self) -> Vec<M> {
-        let tables = self.tables.into_iter().map(ReplayTable::into_memory);
+        let tables = self.tables.into_iter().chain(self.entering);
+        let tables = tables.map(ReplayTable::into_memory);
         tables.chain(self.free).collect()
     }
 
     fn generations(&self) -> Vec<(Epoch, u64)> {
         self.tables
             .iter()
+            .chain(&self.entering)
             .map(|table| (table.epoch(), table.generation()))
             .collect()
     }

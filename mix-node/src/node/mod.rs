@@ -10,7 +10,7 @@ use std::ops::DerefMut;
 use rand_core::SeedableRng;
 use whist_link::{Input, Output, Role};
 use whist_netdoc::{Follower, IdentitySecret, LinkSecret};
-use whist_node::{EpochKeys, KeyEvent, Peers};
+use whist_node::{EpochKeys, KeyDone, KeyEvent, KeyJob, Peers};
 use whist_packet::{KeyStore, Packet};
 use whist_timing::{Pool, Rng, Tally, forget_past};
 use whist_types::{Epoch, EpochSchedule, Family, Instant, LinkKey, NodeId, Now, Secret};
@@ -37,9 +37,11 @@ pub struct MixConfig {
     pub table_tags: u64,
 }
 
-/// What the operator tells the mix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What its shell tells the mix.
+#[derive(Debug)]
 pub enum Command {
+    /// A job of [`Effect::Keys`] is done.
+    Keys(KeyDone),
     /// Take nothing new, send out what is held, then say [`Effect::Drained`].
     Drain,
     /// Put out the counters: [`Effect::Report`].
@@ -47,8 +49,11 @@ pub enum Command {
 }
 
 /// What the mix wants done by its shell. None of it names a packet or a peer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub enum Effect {
+    /// For the store of the keys to come: to be done where it holds up nothing, and told by
+    /// [`Command::Keys`]. There is one at a time.
+    Keys(KeyJob),
     /// The consensuses held, to be written to disk whole.
     Directory(Vec<u8>),
     /// The counters, as asked for.
@@ -86,13 +91,13 @@ struct Held {
     packet: Packet,
 }
 
-/// A mix. See [`Role`] for how to drive it; `M` is memory that outlives the process, `K` keeps the
-/// keys of epochs to come.
-pub struct MixNode<M, K> {
+/// A mix. See [`Role`] for how to drive it; `M` is memory that outlives the process. The keys of
+/// epochs to come are on a disk behind [`Effect::Keys`].
+pub struct MixNode<M> {
     config: MixConfig,
     id: NodeId,
     schedule: EpochSchedule,
-    keys: EpochKeys<M, K>,
+    keys: EpochKeys<M>,
     follower: Follower,
     /// Our neighbours, by the epoch whose key opened a packet.
     views: BTreeMap<Epoch, View>,
@@ -115,13 +120,13 @@ pub struct MixNode<M, K> {
     outputs: VecDeque<Output<Effect>>,
 }
 
-impl<M, K> MixNode<M, K>
+impl<M> MixNode<M>
 where
     M: DerefMut<Target = [u8]>,
-    K: KeyStore,
 {
-    /// A mix of the network that `follower` follows, over two regions for keys and tags and a store
-    /// for the keys to come. Regions that hold keys in service are taken up again.
+    /// A mix of the network that `follower` follows, over two regions for keys and tags and the
+    /// store of the keys to come, which is brought up to date here and belongs to the shell
+    /// afterwards. Regions that hold keys in service are taken up again.
     ///
     /// # Errors
     /// [`MixError`]: memory, table size or store do not do.
@@ -129,7 +134,7 @@ where
         config: MixConfig,
         follower: Follower,
         regions: [M; 2],
-        store: K,
+        store: &mut impl KeyStore,
         seed: &Secret<32>,
         now: Now,
     ) -> Result<Self, MixError> {
@@ -137,9 +142,8 @@ where
         let mut rng = Rng::from_seed(blake3::derive_key("whist 2026 mix rng v1", seed.expose()));
         let identity = IdentitySecret::from_seed(&config.identity);
         let (rate, tags) = (config.packets_per_s, config.table_tags);
-        let mut keys = EpochKeys::new(regions, store, schedule, rate, tags, now)?;
-        // A store that cannot keep a key ends the start, not an epoch later.
-        keys.make_ahead(now.wall, &mut rng)?;
+        let promised = (rate, tags);
+        let keys = EpochKeys::new(regions, store, schedule, promised, now.wall, &mut rng)?;
         forget_past(&mut rng);
         let peers = Peers::new(follower.trusted());
         Ok(Self {
@@ -176,9 +180,9 @@ where
         LinkSecret::from_seed(&self.config.link).public()
     }
 
-    /// What outlives the process: the regions with keys and tags, and the store.
-    pub fn into_parts(self) -> (Vec<M>, K) {
-        self.keys.into_parts()
+    /// What outlives the process: the regions with keys and tags.
+    pub fn into_regions(self) -> Vec<M> {
+        self.keys.into_regions()
     }
 
     /// The counters.
@@ -257,10 +261,9 @@ where
     }
 }
 
-impl<M, K> Role for MixNode<M, K>
+impl<M> Role for MixNode<M>
 where
     M: DerefMut<Target = [u8]>,
-    K: KeyStore,
 {
     type Command = Command;
     type Effect = Effect;
@@ -275,6 +278,10 @@ where
             Input::Frame { link, frame } => self.frame(now, link, frame),
             Input::Full { frame, .. } => self.full(&frame),
             Input::Timeout => {}
+            Input::Command(Command::Keys(done)) => {
+                self.keys.done(done, now.wall, &mut self.rng);
+                self.tend_keys(now);
+            }
             Input::Command(Command::Drain) => {
                 self.drain(now);
                 self.finish_drain(now);
@@ -297,7 +304,7 @@ where
     }
 }
 
-impl<M, K> std::fmt::Debug for MixNode<M, K> {
+impl<M> std::fmt::Debug for MixNode<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MixNode")
             .field("id", &self.id)

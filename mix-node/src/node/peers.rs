@@ -4,16 +4,15 @@ use std::ops::DerefMut;
 
 use whist_link::{Frame, LinkId, Output, Remote};
 use whist_node::Control;
-use whist_packet::{KeyStore, Packet};
+use whist_packet::Packet;
 use whist_types::Now;
 
 use super::MixNode;
 use crate::stats::Drop;
 
-impl<M, K> MixNode<M, K>
+impl<M> MixNode<M>
 where
     M: DerefMut<Target = [u8]>,
-    K: KeyStore,
 {
     pub(super) fn up(&mut self, now: Now, link: LinkId, remote: Remote) {
         let hello = whist_node::hello(&self.follower, now);

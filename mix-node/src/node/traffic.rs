@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use whist_link::LinkId;
 use whist_node::epochs;
-use whist_packet::{KeyStore, Packet, Unwrapped};
+use whist_packet::{Packet, Unwrapped};
 use whist_types::{NodeId, Now};
 
 use super::{Effect, Held, MixNode, Note};
 use crate::loops::{Loop, Stranger};
 use crate::stats::Drop;
 
-impl<M, K> MixNode<M, K>
+impl<M> MixNode<M>
 where
     M: DerefMut<Target = [u8]>,
-    K: KeyStore,
 {
     pub(super) fn packet(&mut self, now: Now, link: LinkId, packet: Packet) -> Result<(), Drop> {
         let Some(sender) = self.peers.links.sender(link) else {

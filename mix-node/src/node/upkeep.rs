@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use whist_netdoc::{Accepted, Descriptor, IdentitySecret, Kind, LinkSecret, Refused};
 use whist_node::epochs;
-use whist_packet::KeyStore;
 use whist_timing::forget_past;
 use whist_types::{Epoch, Now};
 
@@ -13,10 +12,9 @@ use super::{Effect, MixNode, Note};
 use crate::limits;
 use crate::view::View;
 
-impl<M, K> MixNode<M, K>
+impl<M> MixNode<M>
 where
     M: DerefMut<Target = [u8]>,
-    K: KeyStore,
 {
     pub(super) fn offer(&mut self, now: Now, bundle: &[u8]) {
         let split_before = self.follower.evidence().is_some();
@@ -46,11 +44,7 @@ where
     /// Brings keys, views and neighbours up to date with the time and the consensuses held.
     pub(super) fn refresh(&mut self, now: Now) {
         let current = self.schedule.epoch_at(now.wall);
-        for event in self.keys.refresh(now.wall, &mut self.rng) {
-            self.note(Note::Key(event));
-        }
-        // Keys that will be erased came of it.
-        forget_past(&mut self.rng);
+        self.keys.refresh(now.wall);
         self.views = epochs::rulings(&self.follower, now.wall)
             .into_iter()
             .filter_map(|(epoch, consensus)| Some((epoch, View::of(&consensus, &self.id)?)))
@@ -65,8 +59,24 @@ where
             self.pool
                 .set_capacity(pool_max(self.config.packets_per_s, view.delay_mean));
         }
-        self.describe(current);
+        self.tend_keys(now);
         self.boundary = epochs::next_boundary(&self.schedule, now);
+    }
+
+    /// What the keys want of their disk, and what happened to them. When a key is there that was
+    /// waited for, the descriptor may be.
+    pub(super) fn tend_keys(&mut self, now: Now) {
+        if let Some(job) = self.keys.poll_job(now.wall, &mut self.rng) {
+            self.effect(Effect::Keys(job));
+        }
+        // Keys that will be erased came of it.
+        forget_past(&mut self.rng);
+        for event in self.keys.take_events() {
+            self.note(Note::Key(event));
+        }
+        if let Some(current) = self.epoch {
+            self.describe(current);
+        }
     }
 
     /// Once an epoch: a descriptor for the next one, to all authorities.
@@ -133,15 +143,17 @@ fn pool_max(packets_per_s: u32, mean: Duration) -> usize {
 #[cfg(test)]
 mod tests {
     use rand_core::{Rng as _, SeedableRng as _};
+    use whist_link::Output;
     use whist_link::{Input, Role as _};
     use whist_netdoc::testing::Authorities;
     use whist_netdoc::{Follower, Parameters};
+    use whist_packet::KeyStore as _;
     use whist_packet::keyring::MemoryKeyStore;
     use whist_timing::Rng;
     use whist_types::{Family, Instant, Secret, Wall};
 
     use super::*;
-    use crate::{MixConfig, region_bytes};
+    use crate::{Command, MixConfig, region_bytes};
 
     const TAGS: u64 = 50_000;
 
@@ -163,11 +175,12 @@ mod tests {
             packets_per_s: 10,
             table_tags: TAGS,
         };
+        let mut store = MemoryKeyStore::default();
         let mut node = MixNode::new(
             config,
             Follower::new(authorities.trusted()),
             [(); 2].map(|()| vec![0; region_bytes(TAGS)]),
-            MemoryKeyStore::default(),
+            &mut store,
             &Secret::new([4; 32]),
             at(first),
         )
@@ -175,11 +188,16 @@ mod tests {
         // One more key is drawn on the way.
         for epoch in [first, first.next()] {
             node.handle(at(epoch), Input::Timeout);
+            while let Some(output) = node.poll_output() {
+                if let Output::Effect(Effect::Keys(job)) = output {
+                    let done = Command::Keys(job.run(&mut store));
+                    node.handle(at(epoch), Input::Command(done));
+                }
+            }
         }
         node.rng.set_word_pos(0);
         let mut past = vec![0; 1 << 16];
         node.rng.fill_bytes(&mut past);
-        let (_, mut store) = node.into_parts();
         // As it was at the start it gives them: the search would find one.
         let mut start = [0; 512];
         let seed = blake3::derive_key("whist 2026 mix rng v1", &[4; 32]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand_core::Rng as _;
 use whist_link::{Input, Output, Role};
-use whist_mix::{Effect, KeyEvent, MixError, MixNode, Note};
+use whist_mix::{Command, Effect, KeyEvent, MixError, MixNode, Note};
 use whist_netdoc::Follower;
 use whist_netdoc::testing::Authorities;
 use whist_packet::keyring::MemoryKeyStore;
@@ -109,16 +109,19 @@ impl KeyStore for Faulty {
     }
 }
 
-fn faulty_mix(
-    broken: &Rc<Cell<bool>>,
-    memory: [Vec<u8>; 2],
-    now: Now,
-) -> Result<MixNode<Vec<u8>, Faulty>, MixError> {
-    let authorities = Authorities::new(1, 4, quiet(), Wall::from_millis(GENESIS));
-    let store = Faulty {
+fn faulty_store(broken: &Rc<Cell<bool>>) -> Faulty {
+    Faulty {
         inner: MemoryKeyStore::default(),
         broken: broken.clone(),
-    };
+    }
+}
+
+fn faulty_mix(
+    store: &mut Faulty,
+    memory: [Vec<u8>; 2],
+    now: Now,
+) -> Result<MixNode<Vec<u8>>, MixError> {
+    let authorities = Authorities::new(1, 4, quiet(), Wall::from_millis(GENESIS));
     let follower = Follower::new(authorities.trusted());
     MixNode::new(
         rig::config(7, 100),
@@ -140,21 +143,22 @@ fn clock(ms: u64) -> Now {
 #[test]
 fn a_store_that_does_not_work_ends_the_start() {
     let broken = Rc::new(Cell::new(true));
-    let refused = faulty_mix(&broken, rig::regions(), clock(0));
+    let refused = faulty_mix(&mut faulty_store(&broken), rig::regions(), clock(0));
     assert!(matches!(refused, Err(MixError::Store(_))));
 }
 
 #[test]
 fn a_table_too_small_for_the_rate_or_its_memory_is_refused() {
     let broken = Rc::new(Cell::new(false));
-    let small = faulty_mix(&broken, [vec![0; 8_192], vec![0; 8_192]], clock(0));
+    let memory = [vec![0; 8_192], vec![0; 8_192]];
+    let small = faulty_mix(&mut faulty_store(&broken), memory, clock(0));
     assert!(matches!(small, Err(MixError::Memory { .. })));
     let authorities = Authorities::new(1, 4, quiet(), Wall::from_millis(GENESIS));
     let refused = MixNode::new(
         rig::config(7, 2_000),
         Follower::new(authorities.trusted()),
         rig::regions(),
-        MemoryKeyStore::default(),
+        &mut MemoryKeyStore::default(),
         &Secret::new([1; 32]),
         clock(0),
     );
@@ -168,16 +172,22 @@ fn a_table_too_small_for_the_rate_or_its_memory_is_refused() {
 #[test]
 fn a_disk_that_fails_at_an_epochs_change_keeps_the_key_out_until_it_works() {
     let broken = Rc::new(Cell::new(false));
-    let mut mix = faulty_mix(&broken, rig::regions(), clock(100)).unwrap();
+    let mut store = faulty_store(&broken);
+    let mut mix = faulty_mix(&mut store, rig::regions(), clock(100)).unwrap();
     mix.handle(clock(100), Input::Timeout);
     let fault = Note::Key(KeyEvent::Fault("key store: pulled".to_owned()));
     let mut notes = Vec::new();
-    let mut run = |mix: &mut MixNode<Vec<u8>, Faulty>, ms| {
+    let mut run = |mix: &mut MixNode<Vec<u8>>, ms| {
         mix.handle(clock(ms), Input::Timeout);
         notes.clear();
         while let Some(output) = mix.poll_output() {
-            if let Output::Effect(Effect::Note(note)) = output {
-                notes.push(note);
+            match output {
+                Output::Effect(Effect::Note(note)) => notes.push(note),
+                Output::Effect(Effect::Keys(job)) => {
+                    let done = Command::Keys(job.run(&mut store));
+                    mix.handle(clock(ms), Input::Command(done));
+                }
+                _ => {}
             }
         }
         notes.contains(&fault)
@@ -192,4 +202,32 @@ fn a_disk_that_fails_at_an_epochs_change_keeps_the_key_out_until_it_works() {
     broken.set(false);
     assert!(!run(&mut mix, 10_500));
     assert_eq!(mix.stats().keys, [Epoch::new(1)]);
+}
+
+#[test]
+fn a_key_disk_that_takes_long_moves_no_packet_and_no_key_serves_before_it_is_off_the_disk() {
+    let run = |key_disk: Duration| {
+        let mut rig = Rig::serving(1, quiet(), 1_500);
+        rig.key_disk = key_disk;
+        let sender = rig.mixes(0)[0].link;
+        let next = rig.mixes(2)[0].clone();
+        let mut deadlines = Vec::new();
+        // Four changes of epochs, and all that the disk has to do for them.
+        for _ in 0..400 {
+            let packet = rig.packet_now(&next, 60);
+            rig.send_from(sender, &packet);
+            deadlines.push(rig.now.instant.after(MS(60)));
+            rig.run_for(MS(100));
+            for epoch in rig.stats().keys {
+                let on_disk = rig.keys.load(epoch).unwrap().is_some();
+                assert!(!on_disk, "a key in service is on the disk");
+            }
+        }
+        let left: Vec<Instant> = rig.packets_sent().iter().map(|(at, ..)| *at).collect();
+        let dropped = rig.stats().dropped;
+        assert!(left == deadlines, "{key_disk:?}: {dropped:?}");
+    };
+    run(Duration::ZERO);
+    // Two jobs in a row before a key serves, and its window begins a second before its epoch.
+    run(MS(450));
 }

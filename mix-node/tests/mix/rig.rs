@@ -1,11 +1,11 @@
 //! A mix and everybody around it in one struct: authorities that sign, neighbours with keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rand_core::{Rng as _, SeedableRng};
 use whist_link::{DocGet, Frame, Hello, Input, LinkId, Output, Remote, Role, Target, split};
-use whist_mix::{Command, Effect, MixConfig, MixNode, Note, Stats, region_bytes};
+use whist_mix::{Command, Effect, KeyJob, MixConfig, MixNode, Note, Stats, region_bytes};
 use whist_netdoc::testing::{Authorities, entries};
 use whist_netdoc::{Descriptor, Follower, NodeEntry, NodeRole, Parameters, SignedDescriptor};
 use whist_packet::keyring::MemoryKeyStore;
@@ -18,7 +18,7 @@ use whist_types::{
     ConsensusHash, Epoch, EpochSchedule, Family, Instant, Layer, LinkKey, NodeId, Now, Secret, Wall,
 };
 
-pub type Node = MixNode<Vec<u8>, MemoryKeyStore>;
+pub type Node = MixNode<Vec<u8>>;
 
 pub const GENESIS: u64 = 1_700_000_000_000;
 pub const TAGS: u64 = 20_000;
@@ -44,6 +44,10 @@ pub struct Sent {
 
 pub struct Rig {
     pub node: Node,
+    pub keys: MemoryKeyStore,
+    /// How long a job of the keys' disk takes.
+    pub key_disk: Duration,
+    key_jobs: VecDeque<(Instant, KeyJob)>,
     pub now: Now,
     pub rng: Rng,
     pub authorities: Authorities,
@@ -102,17 +106,21 @@ impl Rig {
                 .start(Epoch::new(10))
                 .after(Duration::from_millis(100)),
         };
+        let mut keys = MemoryKeyStore::default();
         let node = Node::new(
             config(7, packets_per_s),
             Follower::new(authorities.trusted()),
             regions(),
-            MemoryKeyStore::default(),
+            &mut keys,
             &Secret::new([9; 32]),
             now,
         )
         .unwrap();
         Self {
             node,
+            keys,
+            key_disk: Duration::ZERO,
+            key_jobs: VecDeque::new(),
             now,
             rng,
             authorities,
@@ -170,9 +178,22 @@ impl Rig {
     pub fn run_for(&mut self, length: Duration) {
         let end = self.now.instant.after(length);
         self.settle();
-        while let Some(at) = self.node.poll_timeout().filter(|at| *at <= end) {
+        loop {
+            let keys = self.key_jobs.front().map(|(at, _)| *at);
+            let due = [keys, self.node.poll_timeout()];
+            let next = due.into_iter().flatten().min();
+            let Some(at) = next.filter(|at| *at <= end) else {
+                break;
+            };
             self.pass(at);
-            self.node.handle(self.now, Input::Timeout);
+            if keys == Some(at) {
+                let (_, job) = self.key_jobs.pop_front().unwrap();
+                let done = job.run(&mut self.keys);
+                self.node
+                    .handle(self.now, Input::Command(Command::Keys(done)));
+            } else {
+                self.node.handle(self.now, Input::Timeout);
+            }
             self.settle();
         }
         self.pass(end);
@@ -235,9 +256,23 @@ impl Rig {
                     self.incoming.retain(|_, other| *other != link);
                     self.closed.push(link);
                 }
+                Output::Effect(Effect::Keys(job)) => self.key_job(job),
                 Output::Effect(effect) => self.effects.push(effect),
             }
         }
+    }
+
+    /// A disk that takes no time is done at once; another is, when its time has passed.
+    fn key_job(&mut self, job: KeyJob) {
+        if self.key_disk.is_zero() {
+            let done = job.run(&mut self.keys);
+            self.node
+                .handle(self.now, Input::Command(Command::Keys(done)));
+            return;
+        }
+        let at = self.now.instant.after(self.key_disk);
+        self.key_jobs.push_back((at, job));
+        assert_eq!(self.key_jobs.len(), 1, "one at a time");
     }
 
     fn delivered(&mut self, link: LinkId, frame: Frame) {
@@ -333,7 +368,8 @@ impl Rig {
                 _ => None,
             })
             .unwrap_or_else(|| Follower::new(trusted.clone()));
-        let (kept, store) = std::mem::replace(&mut self.node, fresh).into_parts();
+        let kept = std::mem::replace(&mut self.node, fresh).into_regions();
+        self.key_jobs.clear();
         let memory = if wipe {
             regions()
         } else {
@@ -344,7 +380,7 @@ impl Rig {
             config(7, self.packets_per_s),
             follower,
             memory,
-            store,
+            &mut self.keys,
             &seed,
             self.now,
         )
@@ -360,7 +396,7 @@ impl Rig {
             config(7, self.packets_per_s),
             Follower::new(self.authorities.trusted()),
             regions(),
-            MemoryKeyStore::default(),
+            &mut MemoryKeyStore::default(),
             &Secret::new([9; 32]),
             self.now,
         )

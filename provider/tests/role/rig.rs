@@ -18,13 +18,13 @@ use whist_packet::{
 use whist_provider::clerk::{Clerk, Done, Job};
 use whist_provider::store::{Memory, SyncPoint};
 use whist_provider::ticket::Ticket;
-use whist_provider::{Command, Effect, Provider, ProviderConfig, Stats, region_bytes};
+use whist_provider::{Command, Effect, KeyJob, Provider, ProviderConfig, Stats, region_bytes};
 use whist_types::{
     ConsensusHash, Epoch, Family, Instant, Layer, LinkKey, MailboxKey, NodeId, Now, Secret,
     SessionAddress, SurbId, Wall,
 };
 
-pub type Node = Provider<Vec<u8>, MemoryKeyStore>;
+pub type Node = Provider<Vec<u8>>;
 
 const TAGS: u64 = 500_000;
 const FIRST: Epoch = Epoch::new(500_000);
@@ -54,6 +54,10 @@ pub struct Rig {
     pub node: Node,
     /// The desk, which works beside the node.
     clerk: Clerk<Memory>,
+    keys: MemoryKeyStore,
+    /// How long a job of the keys' disk takes.
+    pub key_disk: Duration,
+    key_jobs: VecDeque<(Instant, KeyJob)>,
     pub disk: Memory,
     pub now: Now,
     pub rng: ChaCha20Rng,
@@ -96,11 +100,12 @@ impl Rig {
         let disk = Memory::new();
         let regions = [(); 2].map(|()| vec![0; region_bytes(TAGS)]);
         let follower = Follower::new(authorities.trusted());
+        let mut keys = MemoryKeyStore::default();
         let node = Provider::new(
             config(),
             follower,
             regions,
-            MemoryKeyStore::default(),
+            &mut keys,
             &Secret::new([9; 32]),
             now,
         )
@@ -119,6 +124,9 @@ impl Rig {
             },
             node,
             clerk: clerk(&disk),
+            keys,
+            key_disk: Duration::ZERO,
+            key_jobs: VecDeque::new(),
             disk,
             now,
             rng,
@@ -189,8 +197,8 @@ impl Rig {
     }
 
     /// The provider is killed, and starts again over what disk and memory have.
-    pub fn kill(self) -> Self {
-        let (regions, keys) = self.node.into_parts();
+    pub fn kill(mut self) -> Self {
+        let regions = self.node.into_regions();
         self.disk.crash();
         let [a, b] = <[Vec<u8>; 2]>::try_from(regions).unwrap();
         let mut follower = Follower::new(self.authorities.trusted());
@@ -200,7 +208,7 @@ impl Rig {
             config(),
             follower,
             [a, b],
-            keys,
+            &mut self.keys,
             &Secret::new([10; 32]),
             self.now,
         )
@@ -212,6 +220,7 @@ impl Rig {
             dialed: BTreeMap::new(),
             syncs: Vec::new(),
             done: VecDeque::new(),
+            key_jobs: VecDeque::new(),
             ..self
         };
         rig.wait(Duration::from_secs(1));
@@ -235,7 +244,8 @@ impl Rig {
         loop {
             let synced = self.syncs.first().map(|(at, ..)| *at);
             let done = self.done.front().map(|(at, _)| *at);
-            let due = [self.node.poll_timeout(), synced, done];
+            let keys = self.key_jobs.front().map(|(at, _)| *at);
+            let due = [self.node.poll_timeout(), synced, done, keys];
             let next = due.into_iter().flatten().min();
             let Some(at) = next.filter(|at| *at <= end) else {
                 break;
@@ -246,6 +256,10 @@ impl Rig {
                 self.disk.end_sync(point);
                 self.clerk.synced(ticket, true);
                 self.tend_desk();
+            } else if keys == Some(at) {
+                let (_, job) = self.key_jobs.pop_front().unwrap();
+                let done = job.run(&mut self.keys);
+                self.input(Input::Command(Command::Keys(done)));
             } else if done == Some(at) {
                 let (_, done) = self.done.pop_front().unwrap();
                 self.input(Input::Command(Command::Desk(done)));
@@ -280,6 +294,11 @@ impl Rig {
                     self.note(link, frame);
                 }
                 Output::Close { link } => self.closed.push(link),
+                Output::Effect(Effect::Keys(job)) => {
+                    let at = self.now.instant.after(self.key_disk);
+                    self.key_jobs.push_back((at, job));
+                    assert_eq!(self.key_jobs.len(), 1, "one at a time");
+                }
                 Output::Effect(Effect::Desk(job)) => self.desk_job(job),
                 Output::Effect(Effect::Drained) => self.drained = true,
                 Output::Effect(_) => {}

@@ -94,3 +94,25 @@ fn ask(rig: &mut Rig, link: LinkId) -> ReplyBody {
     let (_, packet) = rig.take_left().remove(0);
     rig.open_reply(packet, &secret).body
 }
+
+#[test]
+fn a_key_disk_that_takes_long_at_an_epochs_change_moves_no_slot_either() {
+    let run = |key_disk: Duration| {
+        let mut rig = Rig::new();
+        rig.key_disk = key_disk;
+        let client = rig.client(1, 1);
+        let begun = rig.now.instant;
+        // Its document of each epoch comes at a time of its own, the same in both runs.
+        rig.next_epoch();
+        rig.next_epoch();
+        let sent = rig.sent_to(client);
+        let keys = rig.stats().keys;
+        let times: Vec<_> = sent.iter().map(|(at, _)| at.since(begun)).collect();
+        (times, keys)
+    };
+    let (fast, keys) = run(Duration::ZERO);
+    assert!(fast.len() > 2 * 7_000, "{}", fast.len());
+    let (slow, same) = run(OPERATION);
+    assert_eq!(slow, fast);
+    assert_eq!(same, keys, "and keys enter service all the same");
+}

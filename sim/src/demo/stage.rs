@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rand_core::SeedableRng as _;
 use tempfile::TempDir;
 use whist_directory::{Authority, Saved};
-use whist_mix::{DiskKeyStore, MixNode};
+use whist_mix::{DiskKeyStore, KeyDisk, MixNode};
 use whist_netdoc::{Follower, Network};
 use whist_provider::Provider;
 use whist_provider::clerk::Clerk;
@@ -195,18 +195,27 @@ impl Stage {
         let folder = self.folder.path().join(who.to_string());
         keys::create_folder(&folder)?;
         let sealed = SealedDir::open(&folder.join("sphinx"), self.blueprint.secret(who, "seal"))?;
-        let store = DiskKeyStore::new(sealed, folder.join("generations"));
+        let mut store = DiskKeyStore::new(sealed, folder.join("generations"));
         let follower = Follower::new(self.network.trusted());
         let regions = self.regions(who, whist_mix::region_bytes(TABLE_TAGS))?;
         let config = self.blueprint.mix(index, address);
         let now = self.clock.now();
-        let role = MixNode::new(config, follower, regions, store, &whist_rt::seed()?, now)
-            .map_err(|error| broken("mix", error))?;
+        let role = MixNode::new(
+            config,
+            follower,
+            regions,
+            &mut store,
+            &whist_rt::seed()?,
+            now,
+        )
+        .map_err(|error| broken("mix", error))?;
         let (handle, queue) = commands::<Command>();
-        self.mixes.push(handle);
+        self.mixes.push(handle.clone());
+        let keys = KeyDisk::new(store, handle, Command::Keys, self.stop.clone());
         let board = Arc::clone(&self.board);
-        let effects = move |_, effect| {
-            if let Effect::Report(stats) = effect {
+        let effects = move |_, effect| match effect {
+            Effect::Keys(job) => keys.run(job),
+            Effect::Report(stats) => {
                 let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
                 if stats.layer.is_some() {
                     let (sum, samples) = board.held.entry(index).or_default();
@@ -214,6 +223,7 @@ impl Stage {
                 }
                 board.mixes.insert(index, *stats);
             }
+            Effect::Directory(_) | Effect::Drained | Effect::Note(_) => {}
         };
         self.run(role, options, effects, queue);
         Ok(())
@@ -231,7 +241,7 @@ impl Stage {
         keys::create_folder(&folder)?;
         let seal = || self.blueprint.secret(who, "seal");
         let sealed = SealedDir::open(&folder.join("sphinx"), seal())?;
-        let sphinx = DiskKeyStore::new(sealed, folder.join("generations"));
+        let mut sphinx = DiskKeyStore::new(sealed, folder.join("generations"));
         let days = DiskDayKeys::new(SealedDir::open(&folder.join("days"), seal())?);
         let nonces = Rng::from_seed(*whist_rt::seed()?.expose());
         let store = Fjall::open(&folder.join("store"), days, nonces)
@@ -242,15 +252,17 @@ impl Stage {
         let config = self.blueprint.provider(index, address);
         let store_rows = config.store_rows;
         let (seed, now) = (whist_rt::seed()?, self.clock.now());
-        let role = Provider::new(config, follower, regions, sphinx, &seed, now)
+        let role = Provider::new(config, follower, regions, &mut sphinx, &seed, now)
             .map_err(|error| broken("provider", error))?;
         let (handle, queue) = commands::<Command>();
         self.providers.push(handle.clone());
+        let keys = KeyDisk::new(sphinx, handle.clone(), Command::Keys, self.stop.clone());
         let mut rng = Rng::from_seed(*whist_rt::seed()?.expose());
         let desk = Clerk::new(store, store_rows, &mut rng).map_err(|e| broken("store", e))?;
         let desk = DeskThread::start(desk, move || syncer.sync(), handle, self.stop.clone());
         let board = Arc::clone(&self.board);
         let effects = move |_, effect| match effect {
+            Effect::Keys(job) => keys.run(job),
             Effect::Desk(job) => desk.give(job),
             Effect::Report(stats) => {
                 let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);

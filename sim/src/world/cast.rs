@@ -114,9 +114,10 @@ impl Cast {
             .blueprint
             .secret(who, &format!("run {}", machine.starts));
         let address = format!("{who}:1");
-        let node_disk = |machine: &Machine| NodeDisk {
+        let node_disk = |machine: &mut Machine| NodeDisk {
             delay: self.disk_delay,
             directory: machine.directory.clone(),
+            keys: machine.keys.take().unwrap_or_default(),
             store: machine.store.clone(),
             ..NodeDisk::default()
         };
@@ -135,29 +136,25 @@ impl Cast {
             Who::Mix(i) => {
                 let len = whist_mix::region_bytes(TABLE_TAGS);
                 let regions = [machine.tmpfs.region(0, len), machine.tmpfs.region(1, len)];
-                let (follower, keys) = (self.follower(machine), machine.keys.take());
+                let (follower, mut disk) = (self.follower(machine), node_disk(machine));
                 let config = self.blueprint.mix(i, address);
-                let keys = keys.unwrap_or_default();
+                let keys = &mut disk.keys;
                 let role = MixNode::new(config, follower, regions, keys, &seed, now).ok()?;
-                Box::new(MixHost::new(role, node_disk(machine)))
+                Box::new(MixHost::new(role, disk))
             }
             Who::Provider(i) => {
                 let len = whist_provider::region_bytes(TABLE_TAGS);
                 let regions = [machine.tmpfs.region(0, len), machine.tmpfs.region(1, len)];
-                let (follower, keys) = (self.follower(machine), machine.keys.take());
+                let (follower, mut disk) = (self.follower(machine), node_disk(machine));
                 let config = self.blueprint.provider(i, address);
                 let quota = self
                     .blueprint
                     .secret(who, &format!("desk {}", machine.starts));
                 let mut rng = Rng::from_seed(*quota.expose());
                 let store = machine.store.clone();
-                let desk = Clerk::new(store, config.store_rows, &mut rng).ok()?;
-                let keys = keys.unwrap_or_default();
+                disk.desk = Clerk::new(store, config.store_rows, &mut rng).ok();
+                let keys = &mut disk.keys;
                 let role = Provider::new(config, follower, regions, keys, &seed, now).ok()?;
-                let disk = NodeDisk {
-                    desk: Some(desk),
-                    ..node_disk(machine)
-                };
                 Box::new(ProviderHost::new(role, disk))
             }
             Who::Client(_) => {
@@ -201,20 +198,22 @@ impl Cast {
                 machine.saved = host.environment.saved;
             }
             Who::Mix(_) => {
-                let Some(host) = downcast::<MixHost>(actor) else {
+                let Some(mut host) = downcast::<MixHost>(actor) else {
                     return;
                 };
+                type Role = MixNode<super::memory::TmpfsRegion>;
+                super::Environment::<Role>::settle(&mut host.environment, now);
                 machine.directory = host.environment.directory;
-                machine.keys = Some(host.role.into_parts().1);
+                machine.keys = Some(host.environment.keys);
             }
             Who::Provider(_) => {
                 let Some(mut host) = downcast::<ProviderHost>(actor) else {
                     return;
                 };
-                type Role = Provider<super::memory::TmpfsRegion, MemoryKeyStore>;
+                type Role = Provider<super::memory::TmpfsRegion>;
                 super::Environment::<Role>::settle(&mut host.environment, now);
                 machine.directory = host.environment.directory;
-                machine.keys = Some(host.role.into_parts().1);
+                machine.keys = Some(host.environment.keys);
                 machine.store.crash();
             }
             Who::Client(_) => {

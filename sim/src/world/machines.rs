@@ -8,7 +8,7 @@ use std::time::Duration;
 use whist::rows::{Batch, Rows};
 use whist::{Client, Event};
 use whist_directory::{Authority, Record, Saved};
-use whist_mix::MixNode;
+use whist_mix::{KeyDone, KeyJob, MixNode};
 use whist_packet::keyring::MemoryKeyStore;
 use whist_provider::Provider;
 use whist_provider::clerk::Clerk;
@@ -20,9 +20,9 @@ use super::memory::TmpfsRegion;
 use super::{Environment, Host};
 
 /// A mix of the world.
-pub type MixHost = Host<MixNode<TmpfsRegion, MemoryKeyStore>, NodeDisk>;
+pub type MixHost = Host<MixNode<TmpfsRegion>, NodeDisk>;
 /// A provider of the world.
-pub type ProviderHost = Host<Provider<TmpfsRegion, MemoryKeyStore>, NodeDisk>;
+pub type ProviderHost = Host<Provider<TmpfsRegion>, NodeDisk>;
 /// An authority of the world.
 pub type AuthorityHost = Host<Authority, AuthorityDisk>;
 /// A client of the world.
@@ -54,6 +54,10 @@ impl<T> Pending<T> {
         }
         self.writes.pop_front().map(|(_, write)| write)
     }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.writes.front().map(|(due, _)| *due)
+    }
 }
 
 /// The disk of a mix or a provider: its consensuses, and (a provider's) its store.
@@ -63,6 +67,9 @@ pub struct NodeDisk {
     pub delay: Duration,
     /// The consensuses, as last written.
     pub directory: Option<Vec<u8>>,
+    /// The keys of epochs to come.
+    pub keys: MemoryKeyStore,
+    pub(super) key_jobs: Pending<KeyJob>,
     /// A provider's store; clones share one disk.
     pub store: Memory,
     /// Notes that the role made, as its log would show them.
@@ -74,14 +81,37 @@ pub struct NodeDisk {
     pub(super) syncs: Pending<(Ticket, SyncPoint)>,
 }
 
-impl Environment<MixNode<TmpfsRegion, MemoryKeyStore>> for NodeDisk {
+impl NodeDisk {
+    /// The keys' jobs that are done by now.
+    fn key_jobs_done(&mut self, now: Now) -> Vec<KeyDone> {
+        let mut done = Vec::new();
+        while let Some(job) = self.key_jobs.pop_done(now.instant) {
+            done.push(job.run(&mut self.keys));
+        }
+        done
+    }
+}
+
+impl Environment<MixNode<TmpfsRegion>> for NodeDisk {
+    fn settle(&mut self, now: Now) -> Vec<whist_mix::Command> {
+        let done = self.key_jobs_done(now).into_iter();
+        done.map(whist_mix::Command::Keys).collect()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.key_jobs.next_due()
+    }
+
     fn effect(
         &mut self,
-        _: Now,
-        _: &mut MixNode<TmpfsRegion, MemoryKeyStore>,
+        now: Now,
+        _: &mut MixNode<TmpfsRegion>,
         effect: whist_mix::Effect,
     ) -> Vec<(Duration, whist_mix::Command)> {
         match effect {
+            whist_mix::Effect::Keys(job) => {
+                self.key_jobs.push(now.instant.after(self.delay), job);
+            }
             whist_mix::Effect::Directory(bytes) => self.directory = Some(bytes),
             whist_mix::Effect::Note(note) => self.notes.push(format!("{note:?}")),
             whist_mix::Effect::Drained => self.drained = true,
@@ -107,9 +137,10 @@ impl NodeDisk {
     }
 }
 
-impl Environment<Provider<TmpfsRegion, MemoryKeyStore>> for NodeDisk {
+impl Environment<Provider<TmpfsRegion>> for NodeDisk {
     fn settle(&mut self, now: Now) -> Vec<whist_provider::Command> {
-        let mut told = Vec::new();
+        let done = self.key_jobs_done(now).into_iter();
+        let mut told: Vec<_> = done.map(whist_provider::Command::Keys).collect();
         while let Some((ticket, point)) = self.syncs.pop_done(now.instant) {
             self.store.end_sync(point);
             if let Some(desk) = &mut self.desk {
@@ -121,16 +152,20 @@ impl Environment<Provider<TmpfsRegion, MemoryKeyStore>> for NodeDisk {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.syncs.writes.front().map(|(due, _)| *due)
+        let due = [self.syncs.next_due(), self.key_jobs.next_due()];
+        due.into_iter().flatten().min()
     }
 
     fn effect(
         &mut self,
         now: Now,
-        _: &mut Provider<TmpfsRegion, MemoryKeyStore>,
+        _: &mut Provider<TmpfsRegion>,
         effect: whist_provider::Effect,
     ) -> Vec<(Duration, whist_provider::Command)> {
         match effect {
+            whist_provider::Effect::Keys(job) => {
+                self.key_jobs.push(now.instant.after(self.delay), job);
+            }
             whist_provider::Effect::Desk(job) => {
                 if let Some(desk) = &mut self.desk {
                     desk.handle(job);
