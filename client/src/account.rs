@@ -34,6 +34,14 @@ impl Account {
         IdentitySecret::from_seed(Secret::new(self.identity))
     }
 
+    /// The same line with nobody on it.
+    pub(crate) fn vacant(&self) -> Self {
+        let mut line = self.clone();
+        zeroize::Zeroize::zeroize(&mut line.identity);
+        zeroize::Zeroize::zeroize(&mut line.decoys);
+        line
+    }
+
     /// Another identity; the one before is forgotten.
     pub(crate) fn rotate(&mut self, rng: &mut impl CryptoRng) {
         zeroize::Zeroize::zeroize(&mut self.identity);
@@ -87,6 +95,20 @@ pub(crate) fn decoy_rows(line: &Rows, rng: &mut impl CryptoRng) -> Option<Rows> 
     };
     let mut rows = Rows::new();
     rows.put(Table::Account, Vec::new(), account.row());
+    Some(rows)
+}
+
+/// The rows with which a decoy begins beside these of a person: what the vault gives to whoever
+/// opens it under duress, for tests that have no vault.
+#[cfg(any(test, feature = "control"))]
+pub fn decoy_beside(person: &Rows, rng: &mut impl CryptoRng) -> Option<Rows> {
+    let mut line = Rows::new();
+    let account = person.find(Table::Account, &[])?;
+    line.put(Table::Line, Vec::new(), line_of(account));
+    let mut rows = decoy_rows(&line, rng)?;
+    if let Some(documents) = person.find(Table::Documents, &[]) {
+        rows.put(Table::Documents, Vec::new(), documents.to_vec());
+    }
     Some(rows)
 }
 

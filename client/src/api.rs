@@ -7,7 +7,7 @@ use whist_types::Secret;
 
 use crate::call::{Answer, Call, MessageState};
 use crate::ids::{AskerId, BannerId, MessageId};
-use crate::rows::Batch;
+use crate::rows::{Batch, Rows};
 use crate::rpc::RpcError;
 
 /// Names a batch that was put out to be made durable; they grow by one.
@@ -46,6 +46,13 @@ pub enum Command {
     Gone {
         /// The call's tag.
         tag: u64,
+    },
+    /// The person leaves: everything of theirs is dropped, and the clock goes on.
+    Lock,
+    /// A person comes: these are their rows.
+    Unlock {
+        /// What the vault holds.
+        rows: Rows,
     },
     /// The answer to this call could not be handed over. Texts in it wait to be read again.
     Unheard {

@@ -34,6 +34,8 @@ pub mod terminal;
 mod texts;
 pub mod vault;
 
+#[cfg(any(test, feature = "control"))]
+pub use account::decoy_beside;
 pub use account::first_rows;
 pub use api::{Command, Effect, Event, Ticket};
 pub use call::{

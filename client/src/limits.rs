@@ -117,6 +117,12 @@ pub const RPC_LINE_BYTES_MAX: usize = 512 * 1_024;
 pub const HOOK_MAX: Duration = Duration::from_secs(60);
 /// How long `stop` waits for the daemon's end: links have ten seconds to say good-bye.
 pub const STOP_MAX: Duration = Duration::from_secs(120);
+/// How often it is looked how long nobody has given a command: a machine that slept is noticed so
+/// soon after.
+pub const IDLE_LOOK: Duration = Duration::from_secs(10);
+/// Time without a command after which the vault is locked, unless the configuration says otherwise:
+/// a machine that was left over night is locked in the morning, one that is used is not.
+pub const LOCK_AFTER: Duration = Duration::from_secs(12 * 3_600);
 /// Connections to the socket at once.
 pub const RPC_CONNECTIONS_MAX: usize = 32;
 /// Calls of one connection that run side by side.

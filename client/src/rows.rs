@@ -93,6 +93,12 @@ impl Table {
         }
     }
 
+    /// Whether a row is one of the line and not of the person: of what whoever watches the wire
+    /// knows anyway.
+    pub const fn is_line(self) -> bool {
+        matches!(self, Self::Line | Self::Documents)
+    }
+
     /// The table with this number on disk.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|table| table.number() == number)
@@ -197,6 +203,11 @@ impl Batch {
     /// Removes a row, if it is there.
     pub fn delete(&mut self, table: Table, key: Vec<u8>) {
         self.changes.insert((table, key), None);
+    }
+
+    /// Leaves out every change of other tables.
+    pub(crate) fn keep_only(&mut self, kept: impl Fn(Table) -> bool) {
+        self.changes.retain(|(table, _), _| kept(*table));
     }
 
     /// Whether nothing is changed.

@@ -49,7 +49,13 @@ impl Caller {
 
     fn ask(&mut self, method: &str, params: Value) -> Value {
         self.call(7, method, params);
-        self.line()
+        loop {
+            // A connection that subscribed is told of things in between.
+            let line = self.line();
+            if line.get("id").is_some() {
+                return line;
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! client share.
 
 mod answer;
+mod hidden;
 mod net;
 mod notice;
 pub mod schema;
@@ -10,6 +11,7 @@ mod status;
 pub use answer::{
     Answer, AskerInfo, ContactDetails, ContactInfo, Invite, MessageState, Outgoing, Text, Until,
 };
+pub use hidden::Hidden;
 pub use net::{Check, Expected, NodeInfo, Segment};
 pub use notice::Notice;
 pub use status::{Banner, Kinds, Stats, Status};
@@ -22,7 +24,7 @@ use crate::conversation::History;
 use crate::ids::{AskerId, BannerId, MessageId};
 
 /// The names of all methods, and of what each gives: a variant of [`Answer`].
-pub const METHODS: [(&str, &str); 42] = [
+pub const METHODS: [(&str, &str); 44] = [
     ("invite", "Invitation"),
     ("invites", "Invites"),
     ("add", "Adding"),
@@ -65,6 +67,8 @@ pub const METHODS: [(&str, &str); 42] = [
     ("net.check", "Checks"),
     ("subscribe", "Done"),
     ("stop", "Done"),
+    ("lock", "Done"),
+    ("unlock", "Done"),
 ];
 
 /// What can be asked. A method's name is the words of the command, joined by a dot.
@@ -351,4 +355,16 @@ pub enum Call {
     /// End the daemon.
     #[serde(rename = "stop")]
     Stop {},
+    /// Forget everything of the person until the vault is unlocked; packets go on.
+    #[serde(rename = "lock")]
+    Lock {},
+    /// Open the vault.
+    #[serde(rename = "unlock")]
+    Unlock {
+        /// The passphrase.
+        passphrase: Hidden,
+        /// The 32 bytes of the key file in hexadecimal, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Hidden>,
+    },
 }

@@ -103,6 +103,12 @@ pub enum Notice {
     /// The authorities signed two documents for one epoch; the proof is kept.
     #[serde(rename = "event.equivocation")]
     Equivocation {},
+    /// The vault was locked: what this connection had not read before, it never reads.
+    #[serde(rename = "event.locked")]
+    Locked {},
+    /// The vault was unlocked.
+    #[serde(rename = "event.unlocked")]
+    Unlocked {},
     /// This connection did not read fast enough: what came since is missing, and the subscription
     /// has ended. Ask how things stand and subscribe again.
     #[serde(rename = "event.gap")]

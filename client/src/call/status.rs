@@ -84,6 +84,10 @@ pub struct Banner {
 /// How things stand.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Status {
+    /// Whether the vault is locked: then nothing below speaks of anybody.
+    pub locked: bool,
+    /// Seconds without a command after which the daemon locks it.
+    pub locks_after_s: Option<u64>,
     /// Whether there is a link to the entry provider, and a consensus to send by.
     pub online: bool,
     /// Epoch of the consensus in use.

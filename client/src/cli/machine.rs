@@ -1,10 +1,12 @@
 //! Vault, daemon, and how things stand.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
 use whist_rt::{Exit, Failure};
 
+use super::readers::timer;
 use super::{Context, socket, start, streams};
 use crate::call::{Call, schema};
 use crate::config::Rate;
@@ -34,6 +36,9 @@ pub(super) enum Machine {
         /// A shell command to run when texts came; WHIST_TEXTS is their count.
         #[arg(long, value_name = "COMMAND")]
         hook: Option<String>,
+        /// How long nobody may give a command before the vault is locked, or off [default: 12h].
+        #[arg(long, value_name = "TIME", value_parser = timer)]
+        lock_after: Option<u32>,
         /// Take the passphrase from stdin, say one word and let go of whoever started this.
         #[arg(long, hide = true)]
         detached: bool,
@@ -62,9 +67,10 @@ impl Machine {
             Self::Daemon {
                 log,
                 hook,
+                lock_after,
                 detached,
                 ..
-            } => daemon(context, log, hook, detached),
+            } => daemon(context, log, hook, lock_after, detached),
             Self::Rpc => socket::bridge(start::connect(context)?),
             Self::Status => context.ask(&Call::Status {}),
             Self::Stop => {
@@ -105,6 +111,7 @@ fn daemon(
     context: &Context,
     log: Option<String>,
     hook: Option<String>,
+    lock_after: Option<u32>,
     detached: bool,
 ) -> Result<(), Failure> {
     let usual = match context.verbose {
@@ -116,6 +123,11 @@ fn daemon(
         socket: context.socket.clone(),
         log: log.unwrap_or(usual),
         hook: hook.or_else(|| context.config.hook.clone()),
+        lock_after: match lock_after {
+            Some(0) => None,
+            Some(seconds) => Some(Duration::from_secs(u64::from(seconds))),
+            None => context.config.lock_after,
+        },
         debug_build: context.debug_build,
     };
     if detached {

@@ -1,5 +1,6 @@
 //! How words of the command line become values.
 
+pub(super) use crate::config::seconds as timer;
 use crate::conversation::History;
 use crate::ids::{AskerId, BannerId, MessageId};
 
@@ -21,26 +22,6 @@ pub(super) fn banner(word: &str) -> Result<BannerId, String> {
 fn number(word: &str) -> Result<u64, String> {
     let digits = word.strip_prefix('#').unwrap_or(word);
     digits.parse().map_err(|_| "a number is wanted".to_owned())
-}
-
-/// Seconds: a number with `s`, `m`, `h`, `d` or `w`; `off` is none.
-pub(super) fn timer(word: &str) -> Result<u32, String> {
-    if word == "off" {
-        return Ok(0);
-    }
-    let wanted = || "a number with s, m, h, d or w is wanted, such as 8h; or off".to_owned();
-    let unit = word.chars().last().ok_or_else(wanted)?;
-    let digits = word.strip_suffix(unit).unwrap_or_default();
-    let seconds: u32 = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        'w' => 604_800,
-        _ => return Err(wanted()),
-    };
-    let count: u32 = digits.parse().map_err(|_| wanted())?;
-    count.checked_mul(seconds).ok_or_else(wanted)
 }
 
 /// How long texts are kept.

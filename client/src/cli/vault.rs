@@ -9,10 +9,11 @@ use rand_core::SeedableRng as _;
 use whist_rt::{Exit, Failure, keys};
 use whist_timing::Rng;
 
-use super::{Context, streams};
+use super::{Context, socket, start, streams};
+use crate::call::{Call, Hidden};
 use crate::leave;
 use crate::passphrase::{NewSource, Source};
-use crate::vault::{Change, Credential, Phrase, Vault as Store};
+use crate::vault::{Change, Credential, Factor, Phrase, Vault as Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Vault {
@@ -38,6 +39,12 @@ pub(super) enum Vault {
         #[command(flatten)]
         new: NewSource,
     },
+    /// Forget everything until `unlock`. Packets go on, and nobody on the wire can tell.
+    #[command(after_help = "Example: whist lock")]
+    Lock,
+    /// Open a vault that is locked.
+    #[command(after_help = "Example: whist unlock")]
+    Unlock,
     /// Destroy everything at once and end the daemon. Asks for no passphrase.
     #[command(after_help = "Example: whist panic --yes")]
     Panic {
@@ -62,7 +69,8 @@ pub(super) enum Recovery {
 
 impl Vault {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        if !matches!(self, Self::Panic { .. }) && !context.can_be_told_the_passphrase() {
+        if !matches!(self, Self::Panic { .. } | Self::Lock) && !context.can_be_told_the_passphrase()
+        {
             let why = "no terminal: use --passphrase-file or --passphrase-command";
             return Err(Failure::new(Exit::Usage, why));
         }
@@ -73,6 +81,8 @@ impl Vault {
                 Recovery::Test => test(context),
             },
             Self::Recover { new } => recover(context, new),
+            Self::Lock => lock(context),
+            Self::Unlock => unlock(context),
             Self::Panic { yes } => panic(context, yes),
             Self::Wipe => wipe(context),
         }
@@ -167,6 +177,42 @@ fn recover(context: &Context, new: NewSource) -> Result<(), Failure> {
     let change = Change::open(&context.home, &phrase.credential(), rng()?)?;
     change.passphrase(&new)?;
     said(context, "the vault has a new passphrase")
+}
+
+/// Nobody is started to be locked.
+fn lock(context: &Context) -> Result<(), Failure> {
+    socket::ask(socket::connect(context)?, &Call::Lock {})?;
+    said(context, "locked; packets go on")
+}
+
+/// Opens the vault of the daemon that runs, or starts one, which opens it.
+fn unlock(context: &Context) -> Result<(), Failure> {
+    check(&context.home)?;
+    // Whoever listens there gets the passphrase: `connect` shows that it is this user.
+    match socket::connect(context) {
+        Err(failure) if failure.exit == Exit::NoDaemon && context.starts => {
+            drop(start::connect(context)?);
+        }
+        stream => {
+            let call = unlocking(&context.passphrase)?;
+            socket::ask(stream?, &call)?;
+        }
+    }
+    said(context, "open")
+}
+
+fn unlocking(source: &Source) -> Result<Call, Failure> {
+    let known = source.read(false)?;
+    let known = std::str::from_utf8(&known).map_err(|_| {
+        let why = "this passphrase is no text: end the daemon, and start it with the passphrase";
+        Failure::new(Exit::Usage, why)
+    })?;
+    let key = match Source::factor(source.key_file.as_deref())? {
+        Factor::Nothing => None,
+        Factor::KeyFile(key) => Some(Hidden::new(data_encoding::HEXLOWER.encode(key.expose()))),
+    };
+    let passphrase = Hidden::new(known.to_owned());
+    Ok(Call::Unlock { passphrase, key })
 }
 
 fn panic(context: &Context, yes: bool) -> Result<(), Failure> {

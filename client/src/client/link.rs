@@ -217,7 +217,10 @@ impl Client {
             let row = self.follower.to_bytes();
             self.batch.put(Table::Documents, Vec::new(), row);
             self.show(Event::Equivocation);
-            self.raise(now, Indicator::TwoDirectories, None);
+            // A banner is the person's; with nobody in it is raised when somebody comes.
+            if !self.locked {
+                self.raise(now, Indicator::TwoDirectories, None);
+            }
         }
     }
 

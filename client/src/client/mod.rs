@@ -7,6 +7,7 @@ mod hold;
 mod items;
 mod keep;
 mod link;
+mod lock;
 mod net;
 mod renew;
 mod replies;
@@ -126,6 +127,8 @@ pub struct Client {
     swept: Option<Epoch>,
     /// Whether it was handled once; the first call, which dials, is due at once.
     started: bool,
+    /// Whether nobody is in: then it is a line and no more.
+    locked: bool,
     #[cfg(any(test, feature = "control"))]
     control: Option<crate::control::Misbehaviour>,
 }
@@ -199,6 +202,7 @@ impl Client {
             following: None,
             swept: None,
             started: false,
+            locked: false,
             #[cfg(any(test, feature = "control"))]
             control: None,
         };
@@ -377,6 +381,10 @@ impl Client {
 
     /// Closes the batch that was gathered during one input.
     fn flush(&mut self) {
+        if self.locked {
+            // Nobody is in: there is nothing of a person to write, and no key to write it under.
+            self.batch.keep_only(Table::is_line);
+        }
         if self.batch.is_empty() {
             for after in std::mem::take(&mut self.after) {
                 self.happen(after);
@@ -435,9 +443,15 @@ impl Role for Client {
             Input::Full { .. } | Input::Timeout => {}
             Input::Command(Command::Committed { ticket }) => self.committed(ticket),
             Input::Command(Command::Fresh { seed }) => self.refresh(&seed),
-            Input::Command(Command::Ask { tag, call }) => self.ask(now, tag, call),
+            Input::Command(Command::Ask { tag, call }) => {
+                if !self.refuse_locked(tag, &call) {
+                    self.ask(now, tag, call);
+                }
+            }
             Input::Command(Command::Gone { tag }) => self.gone(tag),
             Input::Command(Command::Unheard { tag }) => self.unheard(now, tag),
+            Input::Command(Command::Lock) => self.lock(now),
+            Input::Command(Command::Unlock { rows }) => self.unlock(now, &rows),
         }
         self.upkeep(now);
         self.run_clock(now);

@@ -54,6 +54,8 @@ impl Client {
         let ready = |i: &&crate::contacts::InvitationRow| i.published && i.given.is_none();
         let loss = self.losses.overall();
         Status {
+            locked: self.locked,
+            locks_after_s: None,
             online: self.emission.is_running(),
             epoch: consensus.as_deref().map(|c| c.epoch().number()),
             consensus: consensus.as_deref().map(|c| c.hash().to_string()),

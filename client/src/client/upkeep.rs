@@ -8,7 +8,6 @@ use whist_timing::exponential;
 use whist_types::{ConsensusHash, Epoch, Family, Instant, NodeId, Now, Wall};
 
 use crate::account::{family_of, pick_provider};
-use crate::api::Event;
 use crate::client::Client;
 use crate::contacts::InvitationRow;
 use crate::ids::InvitationId;
@@ -33,6 +32,10 @@ pub(super) struct Rumour {
 
 impl Client {
     pub(super) fn upkeep(&mut self, now: Now) {
+        if self.locked {
+            self.keep_line(now);
+            return self.choose_peer(now);
+        }
         let epoch = self.network.schedule.epoch_at(now.wall);
         if self.swept != Some(epoch) {
             self.swept = Some(epoch);
@@ -41,22 +44,11 @@ impl Client {
             self.look_at_states(now);
             self.forget_finished(now);
         }
-        let newest = self.follower.newest().map(|newest| newest.epoch());
-        self.following = match self.following {
-            _ if newest < Some(epoch.previous()) => None,
-            since => since.or(Some(epoch)),
-        };
-        let consensus = self.usable(now);
-        if let Some(consensus) = &consensus {
-            self.stale = false;
-            self.keep_guard(consensus);
-            self.keep_mailbox(now, consensus);
+        if let Some(consensus) = self.keep_line(now) {
+            self.keep_mailbox(now, &consensus);
             self.greet_opened(now);
-            self.keep_invitations(now, consensus);
+            self.keep_invitations(now, &consensus);
             self.chase_rumour(now);
-        } else if self.follower.newest().is_some() && !self.stale {
-            self.stale = true;
-            self.show(Event::Stale);
         }
         self.expire_texts(now);
         self.send_receipts(now);
@@ -80,7 +72,7 @@ impl Client {
     /// Picks the guard once, at random by weight; again only when it is gone from the consensus.
     /// Never one of the mailbox's operators: they would know whose it is. Where there is no other,
     /// there is no guard, and nothing is sent.
-    fn keep_guard(&mut self, consensus: &Consensus) {
+    pub(super) fn keep_guard(&mut self, consensus: &Consensus) {
         let listed = self
             .account
             .entry

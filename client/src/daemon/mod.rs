@@ -1,6 +1,7 @@
 //! The client on a machine: the vault's thread, the entry link, the control socket.
 
 mod desk;
+mod gate;
 mod hook;
 mod init;
 mod keeper;
@@ -8,10 +9,11 @@ mod socket;
 mod talk;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rand_core::SeedableRng as _;
 use whist_rt::state::StateDir;
-use whist_rt::sync::mpsc;
+use whist_rt::sync::{mpsc, oneshot};
 use whist_rt::tracing::info;
 use whist_rt::{
     Clock, Driver, DriverOptions, Exit, Failure, Signals, commands, files, keys, logs, process,
@@ -26,7 +28,8 @@ use crate::client::Client;
 use crate::limits::VAULT_QUEUE;
 use crate::vault::{Credential, Vault, VaultError};
 use desk::{Board, Desk};
-use keeper::keep;
+use gate::Gate;
+use keeper::{Task, keep};
 use socket::{accept, bind};
 
 const PROGRAM: &str = "whist";
@@ -70,6 +73,8 @@ pub struct Run {
     pub log: String,
     /// A shell command that is run when texts came.
     pub hook: Option<String>,
+    /// Time without a command after which the vault is locked.
+    pub lock_after: Option<Duration>,
     /// Whether a build with debug assertions may run.
     pub debug_build: bool,
 }
@@ -118,8 +123,8 @@ async fn serve(
 ) -> Result<(), Failure> {
     let shutdown = Signals::install()?.drain();
     let (handle, queue) = commands();
-    let (batches, vault_queue) = mpsc::channel(VAULT_QUEUE);
-    let keeper = task::spawn_blocking({
+    let (tasks, vault_queue) = mpsc::channel(VAULT_QUEUE);
+    task::spawn_blocking({
         let (handle, shutdown) = (handle.clone(), shutdown.clone());
         move || keep(vault, vault_queue, &handle, &shutdown)
     });
@@ -129,16 +134,22 @@ async fn serve(
         shutdown.spawn(hook::run(command, board.hook.clone(), shutdown.clone()));
     }
     let fresh = handle.clone();
-    let desk = Desk::new(handle, board.clone(), uid, shutdown.clone());
+    let (home, own) = (run.home.clone(), shutdown.clone());
+    let gate = Gate::new(home, handle.clone(), tasks.clone(), own);
+    let desk = Desk::new(handle, board.clone(), uid, gate, run.lock_after);
+    if let Some(idle) = run.lock_after {
+        shutdown.spawn(desk.clone().lock_when_idle(idle));
+    }
     shutdown.spawn(accept(listener, desk));
     info!("the daemon is ready");
     ready();
     let failing = shutdown.clone();
+    let batches = tasks.clone();
     let effects = move |_now, effect: Effect| match effect {
         // A full queue is a disk that stands still: nothing durable, nothing sent. Waiting here
         // would stop the clock, so the program ends instead.
         Effect::Commit { ticket, batch } => {
-            if batches.try_send((ticket, batch)).is_err() {
+            if batches.try_send(Task::Commit(ticket, batch)).is_err() {
                 failing.fail("the vault does not keep up");
             }
         }
@@ -153,7 +164,10 @@ async fn serve(
     let ended = Driver::run(client, options, effects, queue, shutdown).await;
     let _ = files::remove(&run.socket);
     // The last batches become durable before the lock on the folder goes.
-    let _ = keeper.await;
+    let (done, last) = oneshot::channel();
+    if tasks.send(Task::End(done)).await.is_ok() {
+        let _ = last.await;
+    }
     drop(state);
     ended.map(drop).map_err(Failure::from)
 }

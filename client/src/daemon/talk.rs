@@ -5,21 +5,26 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use whist_rt::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use whist_rt::sync::{Semaphore, mpsc};
 use whist_rt::unix::{OwnedReadHalf, OwnedWriteHalf, UnixStream};
 use whist_rt::{Shutdown, task, time};
 
-use super::desk::{Asked, Desk};
+use super::desk::{Asked, Desk, Subscription};
 use crate::call::{Answer, Call, Notice};
 use crate::limits::{RPC_CALLS_MAX, RPC_LINE_BYTES_MAX, RPC_LINES_MAX, RPC_WRITE_MAX};
-use crate::rpc::{self, RpcError};
+use crate::rpc::{self, Request, RpcError};
 
 /// A line to write.
 struct Line {
     text: String,
+    /// Under which id it answers; null if it does not.
+    id: Value,
     /// The call that it answers, if the client was asked.
     tag: Option<u64>,
+    /// The era of which it may tell; `None` if it tells of nobody.
+    era: Option<u64>,
     /// Whether the daemon ends when it is written.
     last: bool,
 }
@@ -28,9 +33,25 @@ impl Line {
     const fn new(text: String) -> Self {
         Self {
             text,
+            id: Value::Null,
             tag: None,
+            era: None,
             last: false,
         }
+    }
+
+    fn answer(id: &Value, result: Result<Value, RpcError>) -> Self {
+        Self {
+            id: id.clone(),
+            ..Self::new(rpc::response(id, result))
+        }
+    }
+
+    /// What is written in its place when its era is over: who asked is told, who subscribed knows.
+    fn overtaken(&self) -> Option<String> {
+        let error = "the vault was locked before this was answered: whist unlock";
+        let told = || rpc::response(&self.id, Err(RpcError::new(3, error)));
+        (!self.id.is_null()).then(told)
     }
 }
 
@@ -63,71 +84,102 @@ async fn read_calls(read: OwnedReadHalf, desk: &Desk, lines: &Lines, closed: &Sh
         if !got.is_ok_and(|bytes| bytes > 0) {
             return;
         }
-        let (id, refused) = match rpc::parse(&line) {
-            Err((id, error)) => (id, error),
-            Ok(request) => match request.call {
-                Call::Stop {} => {
-                    let text = rpc::response(&request.id, Ok(done()));
-                    let last = Line {
-                        last: true,
-                        ..Line::new(text)
-                    };
-                    let _ = lines.send(last).await;
-                    continue;
+        let whole = line.ends_with(b"\n");
+        let parsed = rpc::parse(&line);
+        drop(line);
+        match parsed {
+            Err((id, error)) => send(lines, &id, Err(error)).await,
+            Ok(request) => {
+                if matches!(request.call, Call::Subscribe {}) && !subscribed {
+                    send(lines, &request.id, Ok(Answer::Done {})).await;
+                    task::spawn(notify(desk.subscribe(), lines.clone(), closed.clone()));
+                    subscribed = true;
+                } else {
+                    serve(request, desk, &places, lines, closed).await;
                 }
-                Call::Subscribe {} => {
-                    let text = rpc::response(&request.id, Ok(done()));
-                    let _ = lines.send(Line::new(text)).await;
-                    if !subscribed {
-                        task::spawn(notify(desk.subscribe(), lines.clone(), closed.clone()));
-                        subscribed = true;
-                    }
-                    continue;
-                }
-                call => match places.clone().try_acquire_owned() {
-                    Err(_) => (request.id, RpcError::new(1, "too many calls at once")),
-                    Ok(place) => match desk.ask(call).await {
-                        Err(error) => (request.id, error),
-                        Ok(asked) => {
-                            let (desk, closed, lines) =
-                                (desk.clone(), closed.clone(), lines.clone());
-                            task::spawn(async move {
-                                answer(&desk, request.id, asked, &closed, &lines).await;
-                                drop(place);
-                            });
-                            continue;
-                        }
-                    },
-                },
-            },
-        };
-        let text = rpc::response(&id, Err(refused));
-        let _ = lines.send(Line::new(text)).await;
+            }
+        }
         // The rest of a line that is too long cannot be told from a new one.
-        if !line.ends_with(b"\n") {
+        if !whole {
             return;
         }
     }
 }
 
-fn done() -> serde_json::Value {
+/// Does what the daemon does itself, and hands everything else to the client.
+async fn serve(
+    request: Request,
+    desk: &Desk,
+    places: &Arc<Semaphore>,
+    lines: &Lines,
+    closed: &Shutdown,
+) {
+    let Request { id, call } = request;
+    desk.somebody_called(&call);
+    match &call {
+        Call::Stop {} => {
+            let last = Line {
+                last: true,
+                ..Line::answer(&id, Ok(done()))
+            };
+            let _ = lines.send(last).await;
+            return;
+        }
+        Call::Subscribe {} => return send(lines, &id, Ok(Answer::Done {})).await,
+        // In its turn: what is asked after it is asked of a locked client.
+        Call::Lock {} => {
+            return send(lines, &id, desk.lock().await.map(|()| Answer::Done {})).await;
+        }
+        _ => {}
+    }
+    let Ok(place) = places.clone().try_acquire_owned() else {
+        let error = RpcError::new(1, "too many calls at once");
+        return send(lines, &id, Err(error)).await;
+    };
+    let (desk, lines, closed) = (desk.clone(), lines.clone(), closed.clone());
+    match call {
+        Call::Unlock { passphrase, key } => {
+            task::spawn(async move {
+                let done = desk.unlock(&passphrase, key.as_ref()).await;
+                send(&lines, &id, done.map(|()| Answer::Done {})).await;
+                drop(place);
+            });
+        }
+        call => match desk.ask(call).await {
+            Err(error) => send(&lines, &id, Err(error)).await,
+            Ok(asked) => {
+                task::spawn(async move {
+                    answer(&desk, &id, asked, &closed, &lines).await;
+                    drop(place);
+                });
+            }
+        },
+    }
+}
+
+/// Puts an answer of the daemon's own into the queue.
+async fn send(lines: &Lines, id: &Value, answer: Result<Answer, RpcError>) {
+    let _ = lines.send(Line::answer(id, answer.and_then(value))).await;
+}
+
+fn done() -> Value {
     serde_json::to_value(Answer::Done {}).unwrap_or_default()
 }
 
-async fn answer(
-    desk: &Desk,
-    id: serde_json::Value,
-    asked: Asked,
-    closed: &Shutdown,
-    lines: &Lines,
-) {
-    let tag = asked.tag;
-    let result = desk.answer(asked, closed).await.and_then(|answer| {
-        serde_json::to_value(&answer).map_err(|error| RpcError::new(1, error.to_string()))
-    });
+fn value(answer: Answer) -> Result<Value, RpcError> {
+    serde_json::to_value(&answer).map_err(|error| RpcError::new(1, error.to_string()))
+}
+
+async fn answer(desk: &Desk, id: &Value, asked: Asked, closed: &Shutdown, lines: &Lines) {
+    let (tag, era) = (asked.tag, asked.era);
+    let mut told = desk.answer(asked, closed).await;
+    if let Ok(Answer::Status(status)) = &mut told {
+        status.locks_after_s = desk.idle.map(|idle| idle.as_secs());
+    }
     let line = Line {
         tag: Some(tag),
-        ..Line::new(rpc::response(&id, result))
+        era: Some(era),
+        ..Line::answer(id, told.and_then(value))
     };
     if lines.send(line).await.is_err() {
         desk.unheard(tag).await;
@@ -135,17 +187,21 @@ async fn answer(
 }
 
 /// Hands notifications on until the connection is closed or one did not fit into its queue.
-async fn notify(mut notices: mpsc::Receiver<Arc<str>>, lines: Lines, closed: Shutdown) {
+async fn notify(mut notices: Subscription, lines: Lines, closed: Shutdown) {
     loop {
-        let line = task::select! {
-            line = notices.recv() => line,
+        let noted = task::select! {
+            noted = notices.next() => noted,
             () = closed.triggered() => return,
         };
-        let text = match &line {
-            Some(line) => line.to_string(),
-            None => rpc::notification(&Notice::Gap {}),
+        let gap = noted.is_none();
+        let line = match noted {
+            Some((era, text)) => Line {
+                era: Some(era),
+                ..Line::new(text.to_string())
+            },
+            None => Line::new(rpc::notification(&Notice::Gap {})),
         };
-        if lines.send(Line::new(text)).await.is_err() || line.is_none() {
+        if lines.send(line).await.is_err() || gap {
             return;
         }
     }
@@ -156,9 +212,7 @@ async fn write_lines(mut write: OwnedWriteHalf, mut queue: mpsc::Receiver<Line>,
     let mut broken = false;
     while let Some(mut line) = queue.recv().await {
         if !broken {
-            line.text.push('\n');
-            let written = time::timeout(RPC_WRITE_MAX, write.write_all(line.text.as_bytes()));
-            broken = !matches!(written.await, Ok(Ok(())));
+            broken = !write_line(&mut write, &mut line, &desk).await;
         }
         if line.last {
             desk.shutdown.trigger();
@@ -170,5 +224,29 @@ async fn write_lines(mut write: OwnedWriteHalf, mut queue: mpsc::Receiver<Line>,
                 desk.unheard(tag).await;
             }
         }
+    }
+}
+
+/// Whether the line was written. A line whose era ends while a part of it is written is not, and
+/// what follows it would be no line: the connection ends.
+async fn write_line(write: &mut OwnedWriteHalf, line: &mut Line, desk: &Desk) -> bool {
+    if line.era.is_some_and(|era| era != desk.era()) {
+        let Some(text) = line.overtaken() else {
+            return true;
+        };
+        (line.text, line.era) = (text, None);
+    }
+    line.text.push('\n');
+    let over = async {
+        match line.era {
+            Some(era) => desk.over(era).await,
+            None => std::future::pending().await,
+        }
+    };
+    let written = time::timeout(RPC_WRITE_MAX, write.write_all(line.text.as_bytes()));
+    task::select! {
+        biased;
+        () = over => false,
+        written = written => matches!(written, Ok(Ok(()))),
     }
 }

@@ -182,17 +182,14 @@ impl Vault {
     /// [`VaultError::Locked`] if it opens no slot; the disk.
     pub fn open(home: &Path, by: &Credential, rng: Rng) -> Result<Self, VaultError> {
         // The secret first: a wrong one changes no file.
-        let opened = Self::try_slots(&SlotsAt::Home(home.to_owned()), by)?;
+        let opened = Self::probe(home, by)?;
         let mut vault = Self::closed(home, rng)?;
         vault.unlock(opened)?;
         Ok(vault)
     }
 
     /// Opens the files of a vault and none of its rows.
-    ///
-    /// # Errors
-    /// [`VaultError::NotAVault`], or the disk.
-    pub fn closed(home: &Path, rng: Rng) -> Result<Self, VaultError> {
+    fn closed(home: &Path, rng: Rng) -> Result<Self, VaultError> {
         let media = Media::open(home)?;
         Slots::read(media.slots.clone())?;
         Self::over(media, SlotsAt::Home(home.to_owned()), rng)
@@ -222,12 +219,13 @@ impl Vault {
         })
     }
 
-    /// Tries a secret and changes nothing. Takes as long whatever the secret is.
+    /// Tries a secret and changes nothing. Takes as long whatever the secret is, and needs nothing
+    /// of a vault that is in use meanwhile.
     ///
     /// # Errors
     /// [`VaultError::Locked`] if it opens no slot; the disk.
-    pub fn probe(&self, by: &Credential) -> Result<Opened, VaultError> {
-        Self::try_slots(&self.slots, by)
+    pub fn probe(home: &Path, by: &Credential) -> Result<Opened, VaultError> {
+        Self::try_slots(&SlotsAt::Home(home.to_owned()), by)
     }
 
     fn try_slots(slots: &SlotsAt, by: &Credential) -> Result<Opened, VaultError> {
@@ -289,11 +287,6 @@ impl Vault {
         self.person = None;
     }
 
-    /// Whether the person's rows can be read.
-    pub const fn is_open(&self) -> bool {
-        self.person.is_some()
-    }
-
     /// Every row, opened.
     ///
     /// # Errors
@@ -321,7 +314,7 @@ impl Vault {
             let opened = [(&self.person, false), (&self.line, true)];
             let opened = opened.into_iter().find_map(|(sealer, line)| {
                 let (name, value) = sealer.as_ref()?.open(&shred, blinded.value(), sealed)?;
-                (is_line(name.0) == line).then_some((name, value))
+                (name.0.is_line() == line).then_some((name, value))
             });
             match opened {
                 Some(((table, key), value)) => rows.put(table, key, value.to_vec()),
@@ -383,7 +376,7 @@ impl Vault {
                 continue;
             };
             let (place, shred) = self.shreds.take(&mut self.rng)?;
-            let sealer = match is_line(table) {
+            let sealer = match table.is_line() {
                 true => &self.line,
                 false => &self.person,
             };
@@ -432,16 +425,11 @@ impl Vault {
     }
 
     const fn sealer(&self, table: Table) -> Option<&Sealer> {
-        match is_line(table) {
+        match table.is_line() {
             true => self.line.as_ref(),
             false => self.person.as_ref(),
         }
     }
-}
-
-/// Whether a row is one of the line and not of the person.
-const fn is_line(table: Table) -> bool {
-    matches!(table, Table::Line | Table::Documents)
 }
 
 /// A stored row: where its key stands, and itself.

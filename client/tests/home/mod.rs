@@ -73,8 +73,13 @@ impl Home {
     }
 
     pub fn daemon_by(&self, passphrase: &str) -> Daemon {
+        self.daemon_with(passphrase, &[])
+    }
+
+    pub fn daemon_with(&self, passphrase: &str, more: &[&str]) -> Daemon {
         let args = ["daemon", "--debug-build", "--log", "info"];
         let mut command = self.command(passphrase, &args);
+        command.args(more);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let ready = lines.any(|line| line.unwrap().contains("ready"));

@@ -257,6 +257,14 @@ impl Cast {
             .actor(self.ids.get(&Who::Client(index)).copied()?)
     }
 
+    /// Gives a client a command, as its daemon does.
+    pub fn tell(&mut self, index: u8, command: Command) {
+        if let Some(id) = self.id(Who::Client(index)) {
+            self.world
+                .with::<ClientHost, ()>(id, |host, now| host.command(now, command));
+        }
+    }
+
     /// Asks a client for something; the answer comes as an event under the tag returned.
     pub fn ask(&mut self, index: u8, call: Call) -> u64 {
         self.asked = self.asked.saturating_add(1);

@@ -9,7 +9,9 @@ use crate::terminal;
 
 pub(super) fn text(status: &Value, color: bool) -> String {
     let mut lines = network_lines(status);
-    lines.extend([mailbox(status), queue(status)]);
+    if !is(status, "locked") {
+        lines.extend([mailbox(status), queue(status)]);
+    }
     lines.extend(banners(status, color));
     lines.extend(warnings(status, color));
     lines.join("\n")
@@ -25,6 +27,7 @@ pub(super) fn network_text(status: &Value, color: bool) -> String {
 fn network_lines(status: &Value) -> Vec<String> {
     let mut lines = vec![
         network(status),
+        vault(status),
         consensus(status),
         latency(status),
         cost(status),
@@ -81,6 +84,18 @@ fn network(status: &Value) -> String {
              Internet, when you are on line, and your profile"
         ),
         (false, entry) => format!("off line; the entry provider is {entry}, {way}"),
+    }
+}
+
+fn vault(status: &Value) -> String {
+    let after = status.get("locks_after_s").and_then(Value::as_u64);
+    match (is(status, "locked"), after) {
+        (true, _) => "the vault is locked: whist unlock. Texts wait at the mailbox".to_owned(),
+        (false, None) => "the vault is open, and is locked by `whist lock` alone".to_owned(),
+        (false, Some(after)) => format!(
+            "the vault is open, and is locked {} after the last command",
+            duration(after)
+        ),
     }
 }
 

@@ -1,0 +1,145 @@
+//! Who is in: locking and unlocking, one at a time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use whist_rt::sync::{Mutex, mpsc, oneshot};
+use whist_rt::{Failure, Handle, Shutdown, task};
+use whist_types::Secret;
+use zeroize::Zeroizing;
+
+use super::desk::Desk;
+use super::keeper::Task;
+use crate::api::Command;
+use crate::call::{Hidden, Notice};
+use crate::rpc::RpcError;
+use crate::vault::{Credential, Factor, Vault, VaultError};
+
+/// The way in and out. Clones are the same gate.
+#[derive(Clone)]
+pub(super) struct Gate {
+    home: PathBuf,
+    client: Handle<Command>,
+    keeper: mpsc::Sender<Task>,
+    shutdown: Shutdown,
+    /// Whether a person is in.
+    open: Arc<Mutex<bool>>,
+}
+
+fn ending() -> RpcError {
+    RpcError::new(4, "the daemon is ending")
+}
+
+impl From<VaultError> for RpcError {
+    fn from(error: VaultError) -> Self {
+        let failure = Failure::from(error);
+        Self::new(i64::from(failure.exit.code()), failure.message)
+    }
+}
+
+impl Gate {
+    /// The gate of a daemon that begins with its person in.
+    pub(super) fn new(
+        home: PathBuf,
+        client: Handle<Command>,
+        keeper: mpsc::Sender<Task>,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self {
+            home,
+            client,
+            keeper,
+            shutdown,
+            open: Arc::new(Mutex::new(true)),
+        }
+    }
+
+    /// What ends the daemon.
+    pub(super) fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    async fn keeper<T>(
+        &self,
+        task: impl FnOnce(oneshot::Sender<T>) -> Task,
+    ) -> Result<T, RpcError> {
+        let (sender, receiver) = oneshot::channel();
+        let sent = self.keeper.send(task(sender)).await;
+        sent.map_err(|_| ending())?;
+        receiver.await.map_err(|_| ending())
+    }
+
+    /// The person leaves. Returns when neither the client nor the vault nor a queue of a subscriber
+    /// has anything of theirs.
+    pub(super) async fn lock(&self, desk: &Desk) -> Result<(), RpcError> {
+        let mut open = self.open.lock().await;
+        self.leave(&mut open, desk).await
+    }
+
+    async fn leave(&self, open: &mut bool, desk: &Desk) -> Result<(), RpcError> {
+        if !*open {
+            return Ok(());
+        }
+        let told = self.client.send(Command::Lock).await;
+        told.map_err(|_| ending())?;
+        // When the client has answered one more question, its last batch is in the vault's queue,
+        // before the word to forget the key; and when it has answered another one after that, who
+        // had asked for something that the batch does has an answer too.
+        desk.settled().await?;
+        self.keeper(Task::Lock).await?;
+        desk.settled().await?;
+        *open = false;
+        desk.turn_over(&Notice::Locked {});
+        Ok(())
+    }
+
+    /// A person comes, if the secret opens a slot; a wrong one changes nothing. In an open vault
+    /// nothing but the secret of the decoy does anything.
+    pub(super) async fn unlock(
+        &self,
+        passphrase: &Hidden,
+        key: Option<&Hidden>,
+        desk: &Desk,
+    ) -> Result<(), RpcError> {
+        let (by, home) = (credential(passphrase, key)?, self.home.clone());
+        let mut open = self.open.lock().await;
+        // Apart from the vault's thread: guessing must not hold up what is to become durable.
+        let opened = task::spawn_blocking(move || Vault::probe(&home, &by)).await;
+        let opened = opened.map_err(|_| ending())??;
+        if *open && !opened.is_duress() {
+            return Ok(());
+        }
+        // Nothing of whoever is in may reach the rows of who comes.
+        self.leave(&mut open, desk).await?;
+        let rows = match self.keeper(|answer| Task::Take(opened, answer)).await? {
+            Ok(rows) => rows,
+            Err(error) => {
+                // Half of a vault is none: what is on the disk decides at the next start.
+                self.shutdown.fail(error.to_string());
+                return Err(error.into());
+            }
+        };
+        let told = self.client.send(Command::Unlock { rows }).await;
+        told.map_err(|_| ending())?;
+        desk.settled().await?;
+        *open = true;
+        desk.tell(&Notice::Unlocked {});
+        Ok(())
+    }
+}
+
+fn credential(passphrase: &Hidden, key: Option<&Hidden>) -> Result<Credential, RpcError> {
+    let known = Zeroizing::new(passphrase.expose().as_bytes().to_vec());
+    let Some(key) = key else {
+        return Ok(Credential::new(known));
+    };
+    let wrong = || RpcError::new(2, "the key is not 32 bytes in hexadecimal");
+    let mut bytes = Zeroizing::new([0; 32]);
+    if key.expose().len() != 64 {
+        return Err(wrong());
+    }
+    data_encoding::HEXLOWER
+        .decode_mut(key.expose().as_bytes(), &mut *bytes)
+        .map_err(|_| wrong())?;
+    Ok(Credential::new(known).with(Factor::KeyFile(Secret::new(*bytes))))
+}
