@@ -212,7 +212,7 @@ fn the_thread_ends_with_its_owner() {
         let mut rig = rig(|| Ok(())).await;
         drop(rig.desk);
         let ended = time::timeout(LIMIT, rig.done.recv()).await.unwrap();
-        assert_eq!(ended.is_none(), true);
+        assert!(ended.is_none());
     })
     .unwrap();
 }
