@@ -245,7 +245,7 @@ impl Vault {
         let Opened(opened) = opened;
         self.adopt(&opened.keys);
         let done = match opened.keys.kind {
-            Kind::Person if opened.stale.is_empty() => Ok(()),
+            Kind::Person if opened.stale.is_empty() => slots.rewrite(),
             Kind::Person => slots.destroy(&opened.stale, &mut self.rng),
             Kind::Duress => self.give_way(&slots, &opened),
         };
@@ -278,7 +278,13 @@ impl Vault {
             data: opened.keys.data.duplicate(),
             line: opened.keys.line.duplicate(),
         };
-        slots.put(keys.home(Home::Second), &opened.by, &keys, &mut self.rng)?;
+        // A passphrase that was changed under duress may stand in one of the two places already.
+        let second = keys.home(Home::Second);
+        let place = match second == opened.number {
+            true => keys.home(Home::First),
+            false => second,
+        };
+        slots.put(place, &opened.by, &keys, &mut self.rng)?;
         slots.destroy(&[opened.number], &mut self.rng)
     }
 

@@ -336,3 +336,42 @@ fn a_seized_memory_gives_no_key_of_a_row_that_is_gone() {
     let drawn = [&mut one, &mut other].map(|rng| *Secret::<32>::random(rng).expose());
     assert_ne!(drawn[0], drawn[1], "nor is known what comes");
 }
+
+#[test]
+fn a_passphrase_that_is_changed_under_duress_opens_the_decoy_for_good() {
+    // In one of two vaults the changed slot stands where the decoy's own one would go.
+    for seed in 1..5 {
+        let dir = filled();
+        let change = |by: &str, seed| Change::open(dir.path(), &secret(by), rng(seed)).unwrap();
+        change("open sesame", seed)
+            .duress(&secret("duress"))
+            .unwrap();
+        change("duress", 20 + seed)
+            .passphrase(&secret("other"))
+            .unwrap();
+        for _ in 0..3 {
+            let vault = open(&dir, "other").unwrap();
+            assert_eq!(vault.load().unwrap().of(Table::Contact).count(), 0);
+        }
+        for gone in ["open sesame", "duress"] {
+            let opened = open(&dir, gone);
+            assert!(matches!(opened, Err(VaultError::Locked)), "{gone}");
+        }
+    }
+}
+
+#[test]
+fn the_times_of_the_slots_do_not_say_by_which_secret_somebody_came() {
+    let dir = filled();
+    let change = Change::open(dir.path(), &secret("open sesame"), rng(2)).unwrap();
+    change.duress(&secret("duress")).unwrap();
+    let path = dir.path().join("slots");
+    let old = std::time::SystemTime::UNIX_EPOCH;
+    for by in ["open sesame", "duress", "duress"] {
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(old).unwrap();
+        drop(file);
+        open(&dir, by).unwrap();
+        assert_ne!(path.metadata().unwrap().modified().unwrap(), old, "{by}");
+    }
+}
