@@ -28,7 +28,7 @@ const LOSS_PPM: u32 = 43_648;
 /// The demo's network; a send clock that keeps up with ten texts a second of which a third is
 /// repeated, and repeats whose waits add up to minutes instead of hours.
 fn cast() -> Cast {
-    let mut blueprint = Blueprint::small(61, GENESIS);
+    let mut blueprint = Blueprint::small(62, GENESIS);
     blueprint.parameters.mix_loop_mean_ms = 60_000;
     blueprint.parameters.profile_mean_ms = [25; 3];
     blueprint.parameters.retransmit_mean_ms = [500, 1_000, 2_000, 4_000, 8_000, 16_000];

@@ -140,8 +140,8 @@ fn what_is_to_be_expected_is_the_simulators_and_the_month_counts_the_documents()
     });
     let told = status(&mut rig, alice);
     let latency = told.latency.unwrap();
-    assert_eq!(latency.stored_ms, [4_000, 4_700, 13_200]);
-    assert_eq!(latency.read_ms, [5_900, 6_600, 16_600]);
+    assert_eq!(latency.stored_ms, [4_000, 4_700, 13_100]);
+    assert_eq!(latency.read_ms, [6_000, 6_600, 17_100]);
     assert!(told.bytes_per_month > without.bytes_per_month + 1_000_000);
     assert!(!told.tor && told.consensus_until_s.is_some());
 }
