@@ -34,9 +34,7 @@ pub fn destroy(home: &Path, socket: &Path) -> Result<(), Failure> {
     }
     let _ = overwrite(home);
     let lock = home.join("lock");
-    if let Some(daemon) = process::kill_holder(&lock) {
-        let _ = daemon.ended_within(KILLED);
-    }
+    end_daemon(home);
     // Free when the daemon is gone; held, no other one starts meanwhile.
     let held = hold(&lock);
     // What was killed may have written between the first time and its end.
@@ -48,6 +46,13 @@ pub fn destroy(home: &Path, socket: &Path) -> Result<(), Failure> {
     };
     let done = second.and(removed);
     done.and(held.map(drop)).map_err(failure)
+}
+
+/// Ends the daemon of a home, even one that hangs.
+pub(crate) fn end_daemon(home: &Path) {
+    if let Some(daemon) = process::kill_holder(&home.join("lock")) {
+        let _ = daemon.ended_within(KILLED);
+    }
 }
 
 fn hold(lock: &Path) -> io::Result<Option<File>> {

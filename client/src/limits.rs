@@ -117,6 +117,8 @@ pub const RPC_LINE_BYTES_MAX: usize = 512 * 1_024;
 pub const HOOK_MAX: Duration = Duration::from_secs(60);
 /// How long `stop` waits for the daemon's end: links have ten seconds to say good-bye.
 pub const STOP_MAX: Duration = Duration::from_secs(120);
+/// How long a daemon is waited for to check a secret: one run of Argon2id, on a slow machine.
+pub const CHECK_MAX: Duration = Duration::from_secs(30);
 /// How often it is looked how long nobody has given a command: a machine that slept is noticed so
 /// soon after.
 pub const IDLE_LOOK: Duration = Duration::from_secs(10);

@@ -185,6 +185,78 @@ fn a_duress_secret_at_unlock_opens_the_decoy_and_ends_what_was_there() {
     }
 }
 
+/// A home over whose daemon one may come with either secret, and what `passwd` needs.
+fn home_with_a_duress_secret() -> (Home, home::Daemon) {
+    let (home, daemon) = home_with_a_request();
+    for name in ["duress", "other"] {
+        secret(&home, name);
+    }
+    let file = home.path("duress");
+    let set = ["passwd", "--duress", "--new-passphrase-file"];
+    let set = [&set[..], &[file.to_str().unwrap()]].concat();
+    assert_eq!(ends(&home, "right", &set).0, 0);
+    (home, daemon)
+}
+
+fn passwd_to(home: &Home) -> [String; 3] {
+    let file = home.path("other").to_str().unwrap().to_owned();
+    [
+        "passwd".to_owned(),
+        "--new-passphrase-file".to_owned(),
+        file,
+    ]
+}
+
+fn words(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_change_by_the_duress_secret_looks_like_any_other_and_a_daemon_gives_way_to_the_decoy() {
+    let (home, mut daemon) = home_with_a_duress_secret();
+    let show = ["recovery", "show", "--json"];
+    // Open, by a phrase; the person's own secret first, to compare.
+    let usual = home.run("right", &show);
+    assert_eq!(
+        status(&home)["outbox"],
+        1,
+        "the person's secret ends nothing"
+    );
+    let forced = home.run("duress", &show);
+    assert_eq!(forced.status.code(), usual.status.code());
+    assert_eq!(forced.stderr, usual.stderr);
+    let decoy = status(&home);
+    assert_eq!(
+        (&decoy["locked"], &decoy["outbox"]),
+        (&false.into(), &0.into())
+    );
+    assert_eq!(ends(&home, "right", &["unlock"]).0, 3);
+    let shown: Value = serde_json::from_slice(&forced.stdout).unwrap();
+    let phrase = home.path("phrase");
+    std::fs::write(&phrase, shown["phrase"].as_str().unwrap()).unwrap();
+    std::fs::set_permissions(&phrase, PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(ends(&home, "duress", &["stop"]).0, 0);
+    assert!(daemon.0.wait().unwrap().success());
+    drop(home.daemon_by("duress"));
+    assert_eq!(ends(&home, "phrase", &["recovery", "test"]).0, 0);
+    // Locked: it stays so, and is over the decoy's rows.
+    let (home, _daemon) = home_with_a_duress_secret();
+    assert_eq!(ends(&home, "right", &["lock"]).0, 0);
+    assert_eq!(ends(&home, "duress", &words(&passwd_to(&home))).0, 0);
+    assert_eq!(status(&home)["locked"], true);
+    assert_eq!(ends(&home, "right", &["unlock"]).0, 3);
+    assert_eq!(ends(&home, "other", &["unlock"]).0, 0);
+    assert_eq!(status(&home)["outbox"], 0);
+    // One that cannot be asked is ended.
+    let (home, mut daemon) = home_with_a_duress_secret();
+    let nowhere = home.path("nowhere");
+    let args = passwd_to(&home);
+    let args = [&["--socket", nowhere.to_str().unwrap()][..], &words(&args)].concat();
+    assert_eq!(ends(&home, "duress", &args).0, 0);
+    assert!(!daemon.0.wait().unwrap().success());
+    drop(home.daemon_by("other"));
+}
+
 #[test]
 fn a_vault_locks_itself_when_nobody_gives_a_command() {
     let home = Home::new();

@@ -24,7 +24,7 @@ use crate::conversation::History;
 use crate::ids::{AskerId, BannerId, MessageId};
 
 /// The names of all methods, and of what each gives: a variant of [`Answer`].
-pub const METHODS: [(&str, &str); 44] = [
+pub const METHODS: [(&str, &str); 45] = [
     ("invite", "Invitation"),
     ("invites", "Invites"),
     ("add", "Adding"),
@@ -69,6 +69,7 @@ pub const METHODS: [(&str, &str); 44] = [
     ("stop", "Done"),
     ("lock", "Done"),
     ("unlock", "Done"),
+    ("check", "Done"),
 ];
 
 /// What can be asked. A method's name is the words of the command, joined by a dot.
@@ -361,6 +362,16 @@ pub enum Call {
     /// Open the vault.
     #[serde(rename = "unlock")]
     Unlock {
+        /// The passphrase.
+        passphrase: Hidden,
+        /// The 32 bytes of the key file in hexadecimal, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Hidden>,
+    },
+    /// Whether a secret opens the vault: asked before its slots are changed. What is locked stays
+    /// locked.
+    #[serde(rename = "check")]
+    Check {
         /// The passphrase.
         passphrase: Hidden,
         /// The 32 bytes of the key file in hexadecimal, if there is one.

@@ -8,12 +8,14 @@ use clap::Subcommand;
 use rand_core::SeedableRng as _;
 use whist_rt::{Exit, Failure, keys};
 use whist_timing::Rng;
+use zeroize::Zeroizing;
 
 use super::{Context, socket, start, streams};
 use crate::call::{Call, Hidden};
 use crate::leave;
+use crate::limits::CHECK_MAX;
 use crate::passphrase::{NewSource, Source};
-use crate::vault::{Change, Credential, Factor, Phrase, Vault as Store};
+use crate::vault::{Change, Credential, Factor, Phrase, Vault as Store, VaultError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Vault {
@@ -111,16 +113,15 @@ fn said(context: &Context, text: &str) -> Result<(), Failure> {
 }
 
 fn passwd(context: &Context, duress: bool, new: NewSource) -> Result<(), Failure> {
-    let home = &context.home;
-    check(home)?;
-    let by = context.passphrase.credential(false)?;
+    check(&context.home)?;
+    let known = context.passphrase.read(false)?;
     let name = if duress {
         "Duress passphrase"
     } else {
         "New passphrase"
     };
     let new = new_credential(&new.source(&context.passphrase), name)?;
-    let change = Change::open(home, &by, rng()?)?;
+    let change = opened(context, known)?;
     if duress {
         change.duress(&new)?;
         return said(
@@ -133,6 +134,34 @@ fn passwd(context: &Context, duress: bool, new: NewSource) -> Result<(), Failure
         context,
         "changed. An old copy of the folder still opens with the old passphrase",
     )
+}
+
+/// The slots, opened by the passphrase. A daemon that runs is asked for its word first: what it has
+/// in memory gives way to the decoy as what is on the disk does.
+fn opened(context: &Context, known: Zeroizing<Vec<u8>>) -> Result<Change, Failure> {
+    let source = &context.passphrase;
+    if let (Ok((passphrase, key)), Ok(stream)) = (told(source, &known), socket::connect(context)) {
+        let call = Call::Check { passphrase, key };
+        // Of one that hangs nothing is expected.
+        let _ = stream.set_read_timeout(Some(CHECK_MAX));
+        match socket::ask(stream, &call) {
+            Err(failure) if failure.exit == Exit::Locked => return Err(failure),
+            _ => {}
+        }
+    }
+    change(&context.home, &source.joined(known, false)?)
+}
+
+/// The same for a secret of which no daemon was told. One that would go on with what is over is
+/// ended, as by `panic`.
+fn change(home: &Path, by: &Credential) -> Result<Change, Failure> {
+    match Change::open(home, by, rng()?) {
+        Err(VaultError::InUse) => {
+            leave::end_daemon(home);
+            Ok(Change::open(home, by, rng()?)?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 fn new_credential(source: &Source, name: &str) -> Result<Credential, Failure> {
@@ -150,8 +179,7 @@ fn phrase(source: &Source) -> Result<Phrase, Failure> {
 
 fn show(context: &Context) -> Result<(), Failure> {
     check(&context.home)?;
-    let by = context.passphrase.credential(false)?;
-    let change = Change::open(&context.home, &by, rng()?)?;
+    let change = opened(context, context.passphrase.read(false)?)?;
     let phrase = Phrase::random(&mut rng()?);
     change.recovery(&phrase.credential())?;
     let words: Vec<&str> = phrase.words().collect();
@@ -166,7 +194,7 @@ fn show(context: &Context) -> Result<(), Failure> {
 fn test(context: &Context) -> Result<(), Failure> {
     check(&context.home)?;
     let phrase = phrase(&context.passphrase)?;
-    Change::open(&context.home, &phrase.credential(), rng()?)?;
+    Store::probe(&context.home, &phrase.credential())?;
     said(context, "this phrase opens the vault")
 }
 
@@ -174,7 +202,7 @@ fn recover(context: &Context, new: NewSource) -> Result<(), Failure> {
     check(&context.home)?;
     let phrase = phrase(&context.passphrase)?;
     let new = new_credential(&new.source(&context.passphrase), "New passphrase")?;
-    let change = Change::open(&context.home, &phrase.credential(), rng()?)?;
+    let change = change(&context.home, &phrase.credential())?;
     change.passphrase(&new)?;
     said(context, "the vault has a new passphrase")
 }
@@ -202,8 +230,13 @@ fn unlock(context: &Context) -> Result<(), Failure> {
 }
 
 fn unlocking(source: &Source) -> Result<Call, Failure> {
-    let known = source.read(false)?;
-    let known = std::str::from_utf8(&known).map_err(|_| {
+    let (passphrase, key) = told(source, &source.read(false)?)?;
+    Ok(Call::Unlock { passphrase, key })
+}
+
+/// A passphrase in the form in which a daemon is told of it.
+fn told(source: &Source, known: &[u8]) -> Result<(Hidden, Option<Hidden>), Failure> {
+    let known = std::str::from_utf8(known).map_err(|_| {
         let why = "this passphrase is no text: end the daemon, and start it with the passphrase";
         Failure::new(Exit::Usage, why)
     })?;
@@ -211,8 +244,7 @@ fn unlocking(source: &Source) -> Result<Call, Failure> {
         Factor::Nothing => None,
         Factor::KeyFile(key) => Some(Hidden::new(data_encoding::HEXLOWER.encode(key.expose()))),
     };
-    let passphrase = Hidden::new(known.to_owned());
-    Ok(Call::Unlock { passphrase, key })
+    Ok((Hidden::new(known.to_owned()), key))
 }
 
 fn panic(context: &Context, yes: bool) -> Result<(), Failure> {
@@ -226,7 +258,7 @@ fn panic(context: &Context, yes: bool) -> Result<(), Failure> {
 fn wipe(context: &Context) -> Result<(), Failure> {
     check(&context.home)?;
     let by = context.passphrase.credential(false)?;
-    Change::open(&context.home, &by, rng()?)?;
+    Store::probe(&context.home, &by)?;
     leave::destroy(&context.home, &context.socket)?;
     said(context, "gone")
 }

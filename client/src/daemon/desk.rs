@@ -107,6 +107,15 @@ impl Desk {
         done
     }
 
+    /// Whether a secret opens the vault.
+    pub(super) async fn check(
+        &self,
+        passphrase: &Hidden,
+        key: Option<&Hidden>,
+    ) -> Result<(), RpcError> {
+        self.gate.check(passphrase, key, self).await
+    }
+
     /// Locks when nobody has given a command for this long, by either clock: a machine that slept
     /// was left alone too.
     pub(super) async fn lock_when_idle(self, idle: Duration) {

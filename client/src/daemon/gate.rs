@@ -12,8 +12,9 @@ use super::desk::Desk;
 use super::keeper::Task;
 use crate::api::Command;
 use crate::call::{Hidden, Notice};
+use crate::rows::Rows;
 use crate::rpc::RpcError;
-use crate::vault::{Credential, Factor, Vault, VaultError};
+use crate::vault::{Credential, Factor, Opened, Vault, VaultError};
 
 /// The way in and out. Clones are the same gate.
 #[derive(Clone)]
@@ -101,30 +102,64 @@ impl Gate {
         key: Option<&Hidden>,
         desk: &Desk,
     ) -> Result<(), RpcError> {
-        let (by, home) = (credential(passphrase, key)?, self.home.clone());
+        let by = credential(passphrase, key)?;
         let mut open = self.open.lock().await;
-        // Apart from the vault's thread: guessing must not hold up what is to become durable.
-        let opened = task::spawn_blocking(move || Vault::probe(&home, &by)).await;
-        let opened = opened.map_err(|_| ending())??;
+        let opened = self.probe(by).await?;
         if *open && !opened.is_duress() {
             return Ok(());
         }
-        // Nothing of whoever is in may reach the rows of who comes.
-        self.leave(&mut open, desk).await?;
-        let rows = match self.keeper(|answer| Task::Take(opened, answer)).await? {
-            Ok(rows) => rows,
-            Err(error) => {
-                // Half of a vault is none: what is on the disk decides at the next start.
-                self.shutdown.fail(error.to_string());
-                return Err(error.into());
+        self.enter(&mut open, opened, desk).await
+    }
+
+    /// Whether a secret opens a slot. One of the decoy ends the person's vault, as everywhere: who
+    /// is in makes room for it, and what is locked stays locked, over the decoy's rows.
+    pub(super) async fn check(
+        &self,
+        passphrase: &Hidden,
+        key: Option<&Hidden>,
+        desk: &Desk,
+    ) -> Result<(), RpcError> {
+        let by = credential(passphrase, key)?;
+        let mut open = self.open.lock().await;
+        let opened = self.probe(by).await?;
+        match (opened.is_duress(), *open) {
+            (false, _) => Ok(()),
+            (true, true) => self.enter(&mut open, opened, desk).await,
+            (true, false) => {
+                self.take(opened).await?;
+                self.keeper(Task::Lock).await
             }
-        };
+        }
+    }
+
+    /// Apart from the vault's thread: guessing must not hold up what is to become durable.
+    async fn probe(&self, by: Credential) -> Result<Opened, RpcError> {
+        let home = self.home.clone();
+        let opened = task::spawn_blocking(move || Vault::probe(&home, &by)).await;
+        Ok(opened.map_err(|_| ending())??)
+    }
+
+    async fn enter(&self, open: &mut bool, opened: Opened, desk: &Desk) -> Result<(), RpcError> {
+        // Nothing of whoever is in may reach the rows of who comes.
+        self.leave(open, desk).await?;
+        let rows = self.take(opened).await?;
         let told = self.client.send(Command::Unlock { rows }).await;
         told.map_err(|_| ending())?;
         desk.settled().await?;
         *open = true;
         desk.tell(&Notice::Unlocked {});
         Ok(())
+    }
+
+    async fn take(&self, opened: Opened) -> Result<Rows, RpcError> {
+        match self.keeper(|answer| Task::Take(opened, answer)).await? {
+            Ok(rows) => Ok(rows),
+            Err(error) => {
+                // Half of a vault is none: what is on the disk decides at the next start.
+                self.shutdown.fail(error.to_string());
+                Err(error.into())
+            }
+        }
     }
 }
 

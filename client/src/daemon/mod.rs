@@ -43,6 +43,7 @@ impl From<VaultError> for Failure {
             VaultError::Cost | VaultError::NotAVault | VaultError::Taken => Exit::Usage,
             VaultError::Tampered
             | VaultError::Exists
+            | VaultError::InUse
             | VaultError::Full
             | VaultError::Broken
             | VaultError::File(_)

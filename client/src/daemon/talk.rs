@@ -145,6 +145,13 @@ async fn serve(
                 drop(place);
             });
         }
+        Call::Check { passphrase, key } => {
+            task::spawn(async move {
+                let done = desk.check(&passphrase, key.as_ref()).await;
+                send(&lines, &id, done.map(|()| Answer::Done {})).await;
+                drop(place);
+            });
+        }
         call => match desk.ask(call).await {
             Err(error) => send(&lines, &id, Err(error)).await,
             Ok(asked) => {

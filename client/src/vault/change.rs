@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
+use rand_core::SeedableRng as _;
 use whist_timing::Rng;
+use whist_types::Secret;
 
 use super::medium::SlotsFile;
 use super::slots::{Home, Kind, Opened, Slots};
-use super::{Credential, VaultError};
+use super::{Credential, Vault, VaultError};
 
 /// The slots of a vault, opened by a secret and held against other writers.
 pub struct Change {
@@ -18,20 +20,37 @@ pub struct Change {
 }
 
 impl Change {
-    /// Opens the slots. A duress secret ends the person's vault, here as everywhere, and what
-    /// follows goes on with the decoy's.
+    /// Opens the slots. Where nobody has the rows they are opened first, as at a start: a duress
+    /// secret ends the person's vault, here as everywhere, and what follows is the decoy's for
+    /// good.
     ///
     /// # Errors
-    /// [`VaultError::Locked`] if the secret opens no slot; the disk.
-    pub fn open(home: &Path, by: &Credential, rng: Rng) -> Result<Self, VaultError> {
+    /// [`VaultError::Locked`] if the secret opens no slot; [`VaultError::InUse`] if it asks for the
+    /// decoy while a daemon has the rows of the person; the disk.
+    pub fn open(home: &Path, by: &Credential, mut rng: Rng) -> Result<Self, VaultError> {
+        let own = Rng::from_seed(*Secret::<32>::random(&mut rng).expose());
+        match Vault::open(home, by, own) {
+            Ok(_) | Err(VaultError::InUse) => {}
+            Err(error) => return Err(error),
+        }
         Self::over(SlotsFile::open(home)?, by, rng)
     }
 
-    pub(super) fn over(file: SlotsFile, by: &Credential, mut rng: Rng) -> Result<Self, VaultError> {
+    pub(super) fn over(file: SlotsFile, by: &Credential, rng: Rng) -> Result<Self, VaultError> {
         let slots = Slots::read(file.medium.clone())?;
         let opened = slots.open(slots.derive(by)?)?;
+        Self::of(file, slots, opened, rng)
+    }
+
+    /// A slot that is put beside one of duress goes when the decoy takes over: that comes first.
+    pub(super) fn of(
+        file: SlotsFile,
+        slots: Slots,
+        opened: Opened,
+        rng: Rng,
+    ) -> Result<Self, VaultError> {
         if opened.keys.kind == Kind::Duress {
-            slots.destroy_all_but(opened.number, &mut rng)?;
+            return Err(VaultError::InUse);
         }
         Ok(Self {
             _file: file,
@@ -88,7 +107,7 @@ impl Change {
     }
 
     /// The key of a secret that opens nothing yet: two slots of one secret would be one too many.
-    fn unused(&self, new: &Credential) -> Result<whist_types::Secret<32>, VaultError> {
+    fn unused(&self, new: &Credential) -> Result<Secret<32>, VaultError> {
         let by = self.slots.derive(new)?;
         match self.slots.open(by.duplicate()) {
             Err(VaultError::Locked) => Ok(by),

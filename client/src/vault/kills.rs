@@ -304,6 +304,58 @@ fn a_duress_unlock_killed_anywhere_did_nothing_or_ended_the_persons_keys() {
 }
 
 #[test]
+fn a_phrase_made_under_duress_and_killed_anywhere_opens_the_decoy_for_good_or_was_not_made() {
+    let base = threatened();
+    let phrase = secret("phrase");
+    let opens = |disk: &Arc<Mutex<Disk>>| {
+        let slots = Slots::read(media(disk).slots).unwrap();
+        slots.open(slots.derive(&phrase).unwrap())
+    };
+    for left in 0.. {
+        let disk = copy(&base, left);
+        let done = over(&disk).and_then(|mut vault| {
+            vault.unlock(Opened(try_slot(&disk, 3)?))?;
+            drop(vault);
+            let (file, opened) = (media(&disk).slots, try_slot(&disk, 3)?);
+            let (slots, file) = (Slots::read(file.clone())?, SlotsFile::unlocked(file));
+            Change::of(file, slots, opened, rng(4))?.recovery(&phrase)
+        });
+        for seed in 0..2 {
+            let disk = crash(&disk, seed);
+            if try_slot(&disk, 1).is_ok() {
+                assert!(done.is_err());
+                continue;
+            }
+            // As at the next starts, by whichever of the two.
+            for _ in 0..2 {
+                let opened = try_slot(&disk, 3).unwrap_or_else(|e| panic!("{left}: {e}"));
+                over(&disk).unwrap().unlock(Opened(opened)).unwrap();
+            }
+            if done.is_ok() {
+                let mut vault = over(&disk).unwrap();
+                vault.unlock(Opened(opens(&disk).unwrap())).unwrap();
+                assert_eq!(vault.load().unwrap().of(Table::Contact).count(), 0);
+                assert!(try_slot(&disk, 3).is_ok());
+            }
+        }
+        if done.is_ok() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn nothing_is_put_beside_a_slot_of_duress_before_the_decoy_has_taken_over() {
+    let disk = threatened();
+    let before = disk.lock().unwrap().files[&2].now.clone();
+    let (file, opened) = (media(&disk).slots, try_slot(&disk, 3).unwrap());
+    let slots = Slots::read(file.clone()).unwrap();
+    let change = Change::of(SlotsFile::unlocked(file), slots, opened, rng(4));
+    assert!(matches!(change, Err(VaultError::InUse)));
+    assert!(disk.lock().unwrap().files[&2].now == before);
+}
+
+#[test]
 fn a_change_of_passphrase_killed_anywhere_leaves_one_that_opens() {
     let base = disk();
     let slots = media(&base).slots;

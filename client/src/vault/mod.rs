@@ -56,6 +56,9 @@ pub enum VaultError {
     /// A vault is already there.
     #[error("a vault is already there")]
     Exists,
+    /// Another process has the rows.
+    #[error("another process has the vault open: try again")]
+    InUse,
     /// The new secret is one that the vault knows already.
     #[error("this one opens the vault already: take another")]
     Taken,
@@ -190,7 +193,10 @@ impl Vault {
 
     /// Opens the files of a vault and none of its rows.
     fn closed(home: &Path, rng: Rng) -> Result<Self, VaultError> {
-        let media = Media::open(home)?;
+        let media = Media::open(home).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => VaultError::InUse,
+            _ => VaultError::File(error),
+        })?;
         Slots::read(media.slots.clone())?;
         Self::over(media, SlotsAt::Home(home.to_owned()), rng)
     }

@@ -361,6 +361,31 @@ fn a_passphrase_that_is_changed_under_duress_opens_the_decoy_for_good() {
 }
 
 #[test]
+fn a_recovery_phrase_that_is_made_under_duress_opens_the_decoy_for_good() {
+    let dir = filled();
+    let change = |by: &str| Change::open(dir.path(), &secret(by), rng(3));
+    change("open sesame")
+        .unwrap()
+        .duress(&secret("duress"))
+        .unwrap();
+    // While somebody has the rows, nothing is changed under duress, and the person's key is there.
+    let held = open(&dir, "open sesame").unwrap();
+    assert!(matches!(change("duress"), Err(VaultError::InUse)));
+    assert!(change("open sesame").is_ok(), "without duress it is");
+    drop(held);
+    change("duress")
+        .unwrap()
+        .recovery(&secret("phrase"))
+        .unwrap();
+    for by in ["duress", "phrase", "duress", "phrase"] {
+        let vault = open(&dir, by).unwrap();
+        assert_eq!(vault.load().unwrap().of(Table::Contact).count(), 0);
+    }
+    let gone = open(&dir, "open sesame");
+    assert!(matches!(gone, Err(VaultError::Locked)));
+}
+
+#[test]
 fn the_times_of_the_slots_do_not_say_by_which_secret_somebody_came() {
     let dir = filled();
     let change = Change::open(dir.path(), &secret("open sesame"), rng(2)).unwrap();
