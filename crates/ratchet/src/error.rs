@@ -37,6 +37,15 @@ pub enum Error {
     /// Stored state that was not written by this version, or is damaged.
     #[error("the stored state is damaged")]
     DamagedState,
+    /// The peer has another shared secret: nothing is sealed before both have the same, or none.
+    #[error("the shared secrets differ")]
+    SecretsDiffer,
+    /// A shared secret is demanded and not in use: nothing is sealed before.
+    #[error("the shared secret is not in use")]
+    SecretMissing,
+    /// Both have the same shared secret, and it comes into use with the next items.
+    #[error("the shared secret is agreed and comes into use")]
+    SecretAgreed,
     /// 2^32 items in one chain.
     #[error("the chain is exhausted")]
     Exhausted,
@@ -82,6 +91,9 @@ impl Error {
             | Self::TooLong
             | Self::DamagedState
             | Self::Exhausted
+            | Self::SecretsDiffer
+            | Self::SecretMissing
+            | Self::SecretAgreed
             | Self::NotAnInvitation
             | Self::BadCharacter
             | Self::WrongLength

@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use rand_core::{TryCryptoRng, TryRng};
 use whist_types::{ConsensusHash, MailboxAddress, NodeId, Wall};
 
+use crate::item::Unpadded;
+use crate::shared::Rider;
 use crate::{
     BLOB_BYTES, BUNDLE_BYTES, IdentitySecret, Invitation, InvitationKey, Item, Plaintext,
     PrekeySecrets, Session, UnverifiedBundle, aead, open_bundle,
@@ -144,8 +146,20 @@ pub fn item(data: &[u8]) {
 /// What stands inside an item once it is open.
 pub fn plaintext(data: &[u8]) {
     let fragment_bytes = |room: usize| Ok(room.min(crate::PADDING_MIN));
-    if let Ok((plaintext, fragment)) = Plaintext::unpad(data, crate::BODY_MAX, fragment_bytes) {
-        let padded = plaintext.pad(fragment, data.len());
+    let read = Plaintext::unpad(data, crate::BODY_MAX, fragment_bytes);
+    if let Ok(Unpadded {
+        plaintext,
+        rider,
+        fragment,
+    }) = read
+    {
+        let by = |initiator| rider.map(|rider| Rider::parse(rider, initiator));
+        let [one, other] = [by(true), by(false)];
+        let rider = match (one, other) {
+            (Some(Err(_)), Some(Err(_))) => return,
+            (one, other) => one.and_then(Result::ok).or(other.and_then(Result::ok)),
+        };
+        let padded = plaintext.pad(rider.as_ref(), fragment, data.len());
         let same = padded.is_ok_and(|bytes| bytes.as_slice() == data);
         assert!(same, "a plaintext has one form");
     }
@@ -164,6 +178,7 @@ pub fn stored_session(data: &[u8]) {
             body: Vec::new(),
         };
         let _sealed_or_exhausted = session.seal(&hello, &mut fixed(data));
+        let _sealed = session.seal_bare(0, hello.consensus, &mut fixed(data));
         let item = Item::from_bytes(sized(data));
         let _refused = session.open(&item, Wall::from_millis(0), &mut fixed(data));
         session.expire(Wall::from_millis(u64::MAX), std::time::Duration::ZERO);

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::kdf::labelled;
-use crate::limits::PLAINTEXT_HEAD_BYTES;
+use crate::limits::{PLAINTEXT_HEAD_BYTES, RIDER_BYTES};
+use crate::shared::Rider;
 
 /// Size of every item.
 pub const ITEM_BYTES: usize = 1536;
@@ -103,12 +104,13 @@ impl fmt::Debug for SealedItem {
 ///
 /// | offset | size | field | meaning |
 /// |---|---|---|---|
-/// | 0 | 1 | format | 1 |
+/// | 0 | 1 | format | 1; 2 if a rider stands before the fragment |
 /// | 1 | 1 | device | which of the sender's devices |
 /// | 2 | 32 | consensus | hash of the sender's newest consensus |
 /// | 34 | 2 | length | of the body, big-endian |
 /// | 36 | length | body | |
-/// | 36 + length | up to the rest | fragment | of the post-quantum ratchet, if the header says so |
+/// | 36 + length | 0 or 23 | rider | what is said of a shared secret ([`crate::shared`]) |
+/// | after it | up to the rest | fragment | of the post-quantum ratchet, if the header says so |
 /// | after it | rest | padding | zero |
 #[derive(Clone, PartialEq, Eq)]
 pub struct Plaintext {
@@ -122,6 +124,7 @@ pub struct Plaintext {
 }
 
 const FORMAT: u8 = 1;
+const FORMAT_WITH_RIDER: u8 = 2;
 
 impl Plaintext {
     /// What is free beside the body in `size` bytes, or [`Error::TooLong`] if it is above
@@ -134,12 +137,20 @@ impl Plaintext {
         size.checked_sub(used).ok_or(Error::TooLong)
     }
 
-    /// Exactly `size` bytes, with a fragment that has at most [`Self::room`].
-    pub(crate) fn pad(&self, fragment: &[u8], size: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+    /// Exactly `size` bytes, with a fragment that has at most [`Self::room`], less the rider's size
+    /// if there is one.
+    pub(crate) fn pad(
+        &self,
+        rider: Option<&Rider>,
+        fragment: &[u8],
+        size: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let length = u16::try_from(self.body.len()).map_err(|_| Error::TooLong)?;
         let mut w = Writer::with_capacity(size);
-        w.u8(FORMAT).u8(self.device);
+        let format = rider.map_or(FORMAT, |_| FORMAT_WITH_RIDER);
+        w.u8(format).u8(self.device);
         w.put(self.consensus.as_bytes()).u16(length).put(&self.body);
+        w.put(&rider.map(Rider::to_bytes).unwrap_or_default());
         w.put(fragment);
         let mut bytes = Zeroizing::new(w.into_bytes());
         bytes.resize(size, 0);
@@ -152,16 +163,18 @@ impl Plaintext {
         bytes: &[u8],
         body_max: usize,
         fragment_bytes: impl FnOnce(usize) -> Result<usize, Error>,
-    ) -> Result<(Self, &[u8]), Error> {
+    ) -> Result<Unpadded<'_>, Error> {
         let mut r = Reader::new(bytes);
         let format = r.u8().map_err(|_| Error::Malformed)?;
         let device = r.u8().map_err(|_| Error::Malformed)?;
         let consensus = r.array().map_err(|_| Error::Malformed)?;
         let length = usize::from(r.u16().map_err(|_| Error::Malformed)?);
-        if format != FORMAT || length > body_max {
+        if !matches!(format, FORMAT | FORMAT_WITH_RIDER) || length > body_max {
             return Err(Error::Malformed);
         }
         let body = r.slice(length).map_err(|_| Error::Malformed)?;
+        let rider = (format == FORMAT_WITH_RIDER).then(|| r.slice(RIDER_BYTES));
+        let rider = rider.transpose().map_err(|_| Error::Malformed)?;
         let room = r.rest();
         let (fragment, padding) = room
             .split_at_checked(fragment_bytes(room.len())?)
@@ -174,8 +187,19 @@ impl Plaintext {
             consensus: ConsensusHash::from_bytes(consensus),
             body: body.to_vec(),
         };
-        Ok((plaintext, fragment))
+        Ok(Unpadded {
+            plaintext,
+            rider,
+            fragment,
+        })
     }
+}
+
+/// What stood in an item.
+pub(crate) struct Unpadded<'a> {
+    pub(crate) plaintext: Plaintext,
+    pub(crate) rider: Option<&'a [u8]>,
+    pub(crate) fragment: &'a [u8],
 }
 
 impl fmt::Debug for Plaintext {

@@ -11,6 +11,9 @@ pub(crate) const PQXDH_INFO: &[u8] = b"Whist_CURVE25519_SHA-256_ML-KEM-768";
 /// The root KDF's `info` (Double Ratchet, section 7.2 wants an application-specific one).
 pub(crate) const ROOT_INFO: &[u8] = b"whist 2026 double ratchet root v1";
 
+/// The `info` of the step in which a shared secret stands where a root step has the exchange.
+pub(crate) const SECRET_INFO: &[u8] = b"whist 2026 double ratchet shared secret v1";
+
 /// The post-quantum ratchet's `info`s (Double Ratchet, section 7.2): its first keys, those of each
 /// later epoch, and a step of a chain.
 pub(crate) const SPARSE_START_INFO: &[u8] = b"whist 2026 sparse ratchet start v1";

@@ -15,6 +15,7 @@ mod malformed;
 mod pqxdh;
 mod ratchet;
 mod session;
+mod shared;
 mod skipped;
 mod sparse;
 mod state;
@@ -35,4 +36,5 @@ pub use limits::{
     BODY_MAX, FIRST_PAYLOAD_MAX, PADDING_MIN, SKIPPED_IN_CHAIN_MAX, SKIPPED_IN_SESSION_MAX,
 };
 pub use session::{Held, Session};
+pub use shared::{SecretState, SharedSecret};
 pub use whole::{WHOLE_BYTES, WHOLE_PREFIX};

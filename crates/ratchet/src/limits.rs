@@ -41,6 +41,15 @@ pub(crate) const PLAINTEXT_HEAD_BYTES: usize = 36;
 /// Padding that every item but the first keeps free, so that a fragment of the post-quantum ratchet
 /// rides even beside the longest body: 30 such items carry a key.
 pub const PADDING_MIN: usize = 40;
+/// A proof of a shared secret: as hard to hit as any key, and the fragment keeps most of the room.
+pub(crate) const PROOF_BYTES: usize = 16;
+/// What rides before the fragment while a shared secret is on its way: kind 1, which 2, round 4,
+/// proof. 17 bytes stay for the fragment beside the longest body: 70 such items carry a key.
+pub(crate) const RIDER_BYTES: usize = 1 + 2 + 4 + PROOF_BYTES;
+const _: () = assert!(RIDER_BYTES == 23 && RIDER_BYTES < PADDING_MIN);
+/// Wrong claims of the peer that are compared with a shared secret: more than mistyping takes, and
+/// too few to guess by. After them the person has to set the secret again.
+pub(crate) const WRONG_CLAIMS_MAX: u8 = 3;
 /// The plaintext of an ordinary item, padding included.
 pub(crate) const PLAINTEXT_BYTES: usize = crate::item::ITEM_BYTES - MESSAGE_OVERHEAD;
 /// The longest body of an ordinary item.

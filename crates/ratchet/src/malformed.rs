@@ -10,11 +10,12 @@ use whist_types::{ConsensusHash, MailboxAddress, NodeId, Secret, Wall};
 use crate::aead;
 use crate::bundle::{BUNDLE_BYTES, ENCODE_EC, signed_prekey};
 use crate::identity::agree;
-use crate::limits::{FIRST_INNER_BYTES, PLAINTEXT_BYTES};
+use crate::limits::{FIRST_INNER_BYTES, PLAINTEXT_BYTES, RIDER_BYTES};
+use crate::shared::{Rider, Shared, Verdict};
 use crate::sparse::Sealing;
 use crate::{
     Bundle, Error, IdentitySecret, InvitationKey, Item, PersonKey, Plaintext, PrekeySecrets,
-    Session, UnverifiedBundle, open_bundle,
+    SecretState, Session, SharedSecret, UnverifiedBundle, open_bundle,
 };
 
 const NOW: Wall = Wall::from_secs(1_800_000_000);
@@ -192,7 +193,7 @@ fn authentic_contents_that_no_honest_program_writes_are_refused() {
         Session::initiate(&s.alice, &s.bundle, &key, &hello(), &mut s.rng).unwrap();
     let (mut bob, ..) =
         Session::accept(&s.bob, &s.prekeys, &key, first.item(), &mut s.rng).unwrap();
-    let honest = hello().pad(&[], PLAINTEXT_BYTES).unwrap();
+    let honest = hello().pad(None, &[], PLAINTEXT_BYTES).unwrap();
     // Format, length beyond the body's limit, padding, and padding that hides behind the length.
     for (offset, value) in [(0, 2), (34, 6), (36 + 5, 1), (PLAINTEXT_BYTES - 1, 1)] {
         let mut text = honest.to_vec();
@@ -224,7 +225,7 @@ fn a_first_item_that_claims_a_later_number_is_refused() {
         &first.item().as_bytes()[24..],
     );
     let mut inner = opened.ok().unwrap().to_vec();
-    let text = hello().pad(&[], 243).unwrap();
+    let text = hello().pad(None, &[], 243).unwrap();
     let sealing = alice.sparse.seal(0, &mut s.rng).unwrap();
     let second = alice
         .ratchet
@@ -271,6 +272,70 @@ fn another_bundle_under_the_right_sealing_key_is_refused() {
 }
 
 #[test]
+fn a_secret_that_was_not_agreed_on_is_not_mixed_in_and_a_rider_of_the_wrong_end_is_refused() {
+    let mut s = scene();
+    let key = s.bundle.invitation_key();
+    let (mut alice, first) =
+        Session::initiate(&s.alice, &s.bundle, &key, &hello(), &mut s.rng).unwrap();
+    let (mut bob, ..) =
+        Session::accept(&s.bob, &s.prekeys, &key, first.item(), &mut s.rng).unwrap();
+    let pong = bob.seal(&hello(), &mut s.rng).unwrap();
+    alice.open(pong.item(), NOW, &mut s.rng).unwrap();
+    let stored = alice.to_bytes();
+    // Alice's program is malicious; Bob waits for a claim, or has refused one.
+    bob.set_secret(&SharedSecret::new(Secret::new([7; 32])))
+        .unwrap();
+    for refused in [false, true] {
+        let mut alice = Session::from_bytes(&stored).unwrap();
+        if refused {
+            alice
+                .set_secret(&SharedSecret::new(Secret::new([8; 32])))
+                .unwrap();
+            let claim = alice.seal(&hello(), &mut s.rng).unwrap();
+            bob.open(claim.item(), NOW, &mut s.rng).unwrap();
+            assert_eq!(bob.secret_state(), SecretState::Differs);
+            let no = bob.seal_bare(0, hello().consensus, &mut s.rng).unwrap();
+            alice.open(no.item(), NOW, &mut s.rng).unwrap();
+        }
+        alice.ratchet.mix(&Secret::new([7; 32])).unwrap();
+        alice.shared = Shared::default();
+        let item = alice.seal(&hello(), &mut s.rng).unwrap();
+        let before = bob.to_bytes();
+        let result = bob.open(item.item(), NOW, &mut s.rng);
+        assert_eq!(result.err(), Some(Error::Malformed));
+        assert_eq!(bob.to_bytes(), before);
+    }
+    // Bob's program is malicious: it says yes and lacks the secret.
+    let mut alice = Session::from_bytes(&stored).unwrap();
+    alice
+        .set_secret(&SharedSecret::new(Secret::new([8; 32])))
+        .unwrap();
+    (bob.shared.round, bob.shared.verdict) = (1, Verdict::Same);
+    let yes = bob.seal_bare(0, hello().consensus, &mut s.rng).unwrap();
+    alice.open(yes.item(), NOW, &mut s.rng).unwrap();
+    assert_eq!(alice.secret_state(), SecretState::Differs);
+    let rider = |kind, which, round, proof: u8| {
+        let mut bytes = vec![kind, 0, which, 0, 0, 0, round];
+        bytes.resize(RIDER_BYTES, proof);
+        [true, false].map(|initiator| Rider::parse(&bytes, initiator).is_ok())
+    };
+    assert_eq!(rider(1, 1, 1, 9), [true, false]);
+    assert_eq!(rider(2, 1, 1, 0), [true, false]);
+    assert_eq!(rider(3, 1, 1, 9), [false, true]);
+    assert_eq!(rider(4, 1, 1, 0), [false, true]);
+    for (kind, which, round, proof) in [
+        (0, 1, 1, 0),
+        (5, 1, 1, 0),
+        (1, 0, 1, 9),
+        (1, 1, 0, 9),
+        (2, 1, 1, 9),
+        (4, 1, 1, 9),
+    ] {
+        assert_eq!(rider(kind, which, round, proof), [false, false], "{kind}");
+    }
+}
+
+#[test]
 fn an_item_whose_post_quantum_part_cannot_be_is_refused_and_changes_nothing() {
     let mut s = scene();
     let key = s.bundle.invitation_key();
@@ -298,7 +363,9 @@ fn an_item_whose_post_quantum_part_cannot_be_is_refused_and_changes_nothing() {
         let mut sealing = alice.sparse.seal(1_395, &mut s.rng).unwrap();
         assert!(sealing.note.offset.is_some_and(|offset| offset > 0));
         lie(&mut sealing);
-        let text = hello().pad(&sealing.fragment, PLAINTEXT_BYTES).unwrap();
+        let text = hello()
+            .pad(None, &sealing.fragment, PLAINTEXT_BYTES)
+            .unwrap();
         let sealed = alice
             .ratchet
             .seal(&alice.ad, &text, &sealing, &mut s.rng)

@@ -5,7 +5,7 @@ use rand_core::CryptoRng;
 use whist_types::{Reader, Secret, Truncated, Writer};
 
 use crate::identity::{agree, exchange_public};
-use crate::kdf::{ROOT_INFO, chain_step, hybrid, three_keys};
+use crate::kdf::{ROOT_INFO, SECRET_INFO, chain_step, hybrid, three_keys};
 use crate::limits::{
     HEADER_BYTES, KEY_BYTES, NONCE_BYTES, SEALED_HEADER_BYTES, SKIPPED_IN_CHAIN_MAX,
 };
@@ -79,7 +79,7 @@ impl Header {
 
     /// Refuses what no honest program writes.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.devices == 0 || self.secrets != 0 {
+        if self.devices == 0 {
             return Err(Error::Malformed);
         }
         Ok(())
@@ -117,17 +117,20 @@ pub(crate) struct Chain {
     pub(crate) key: Secret<32>,
     /// The number of the next item.
     pub(crate) next: u32,
+    /// Shared secrets mixed into the root key that it came from.
+    pub(crate) secrets: u16,
 }
 
 /// Keys of the items that were jumped over, by number, ascending.
 pub(crate) type Jumped = Vec<(u32, Secret<32>)>;
 
 impl Chain {
-    pub(crate) const fn new(header: Secret<32>, key: Secret<32>) -> Self {
+    pub(crate) const fn new(header: Secret<32>, key: Secret<32>, secrets: u16) -> Self {
         Self {
             header,
             key,
             next: 0,
+            secrets,
         }
     }
 
@@ -136,6 +139,7 @@ impl Chain {
             header: self.header.duplicate(),
             key: self.key.duplicate(),
             next: self.next,
+            secrets: self.secrets,
         }
     }
 
@@ -197,7 +201,7 @@ impl Ratchet {
         Ok(Self {
             root,
             own,
-            send: Chain::new(agreed.initiator_header.duplicate(), key),
+            send: Chain::new(agreed.initiator_header.duplicate(), key, 0),
             receive: None,
             next_send_header,
             next_receive_header: agreed.responder_header.duplicate(),
@@ -218,20 +222,41 @@ impl Ratchet {
             send_header: &agreed.responder_header,
             receive_header: &agreed.initiator_header,
             sent: 0,
+            secrets: 0,
         };
-        before.step(theirs, rng)
+        before.step(theirs, None, rng)
     }
 
-    /// `DHRatchetHE`: the state after the peer's new key. Draws 32 bytes.
-    pub(crate) fn step(&self, theirs: &[u8; 32], rng: &mut impl CryptoRng) -> Result<Self, Error> {
+    /// `DHRatchetHE`: the state after the peer's new key; with a shared secret if the peer has
+    /// mixed one in. Draws 32 bytes.
+    pub(crate) fn step(
+        &self,
+        theirs: &[u8; 32],
+        secret: Option<&Secret<32>>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, Error> {
         let before = Before {
             root: &self.root,
             own: &self.own,
             send_header: &self.next_send_header,
             receive_header: &self.next_receive_header,
             sent: self.send.next,
+            secrets: self.send.secrets,
         };
-        before.step(theirs, rng)
+        before.step(theirs, secret, rng)
+    }
+
+    /// Mixes a shared secret into the root key and the sending chain, of which nothing has been
+    /// used: the peer does the same in the step that the chain's first item causes.
+    pub(crate) fn mix(&mut self, secret: &Secret<32>) -> Result<(), Error> {
+        if self.send.next != 0 {
+            return Err(Error::SecretAgreed);
+        }
+        let secrets = self.send.secrets.checked_add(1).ok_or(Error::Exhausted)?;
+        [self.root, self.send.key, self.next_send_header] =
+            three_keys(self.root.expose(), secret.expose(), SECRET_INFO);
+        self.send.secrets = secrets;
+        Ok(())
     }
 
     /// `RatchetEncryptHE`, under the keys of both ratchets. Draws 12 bytes.
@@ -248,7 +273,7 @@ impl Ratchet {
             number: self.send.next,
             note: sealing.note,
             devices: DEVICES,
-            secrets: 0,
+            secrets: self.send.secrets,
         };
         let message_key = hybrid(&self.send.step()?, &sealing.key);
         // Message keys are used once, so a constant nonce would do. A random one costs nothing and
@@ -269,13 +294,24 @@ struct Before<'a> {
     send_header: &'a Secret<32>,
     receive_header: &'a Secret<32>,
     sent: u32,
+    secrets: u16,
 }
 
 impl Before<'_> {
-    fn step(&self, theirs: &[u8; 32], rng: &mut impl CryptoRng) -> Result<Ratchet, Error> {
+    fn step(
+        &self,
+        theirs: &[u8; 32],
+        secret: Option<&Secret<32>>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Ratchet, Error> {
         let shared = agree(self.own, theirs)?;
-        let [root, receive_key, next_receive_header] =
-            three_keys(self.root.expose(), shared.expose(), ROOT_INFO);
+        let mut keys = three_keys(self.root.expose(), shared.expose(), ROOT_INFO);
+        let mut secrets = self.secrets;
+        if let Some(secret) = secret {
+            keys = three_keys(keys[0].expose(), secret.expose(), SECRET_INFO);
+            secrets = secrets.checked_add(1).ok_or(Error::Exhausted)?;
+        }
+        let [root, receive_key, next_receive_header] = keys;
         let own = Secret::random(rng);
         let shared = agree(&own, theirs)?;
         let [root, send_key, next_send_header] =
@@ -283,8 +319,12 @@ impl Before<'_> {
         Ok(Ratchet {
             root,
             own,
-            send: Chain::new(self.send_header.duplicate(), send_key),
-            receive: Some(Chain::new(self.receive_header.duplicate(), receive_key)),
+            send: Chain::new(self.send_header.duplicate(), send_key, secrets),
+            receive: Some(Chain::new(
+                self.receive_header.duplicate(),
+                receive_key,
+                secrets,
+            )),
             next_send_header,
             next_receive_header,
             previous: self.sent,

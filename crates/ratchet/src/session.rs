@@ -4,17 +4,18 @@ use std::fmt;
 use std::time::Duration;
 
 use rand_core::CryptoRng;
-use whist_types::{Reader, Secret, Truncated, Wall};
+use whist_types::{ConsensusHash, Reader, Secret, Truncated, Wall};
 use zeroize::Zeroizing;
 
 use crate::identity::exchange_public;
 use crate::kdf::hybrid;
 use crate::limits::{
     BODY_MAX, FIRST_PAYLOAD_MAX, FIRST_PLAINTEXT_BYTES, KEM_CIPHERTEXT_BYTES, PLAINTEXT_BYTES,
-    XNONCE_BYTES,
+    RIDER_BYTES, XNONCE_BYTES,
 };
 use crate::pqxdh::{self, AD_BYTES, associated_data};
 use crate::ratchet::{Chain, Header, Jumped, Message, Ratchet};
+use crate::shared::{Rider, Shared};
 use crate::skipped::{Hour, Place, Skipped};
 use crate::sparse::{MlKem768, Note, Sparse};
 use crate::{
@@ -31,6 +32,7 @@ pub struct Session {
     pub(crate) ratchet: Ratchet,
     pub(crate) skipped: Skipped,
     pub(crate) sparse: Sparse<MlKem768>,
+    pub(crate) shared: Shared,
 }
 
 /// What the outer seal of a first item holds.
@@ -111,7 +113,7 @@ impl Session {
         let mut ratchet = Ratchet::initiator(&agreed, bundle.prekey(), rng)?;
         let mut sparse = Sparse::new(true, &agreed.sparse);
         let sealing = sparse.seal(room, rng)?;
-        let plaintext = first.pad(&sealing.fragment, FIRST_PLAINTEXT_BYTES)?;
+        let plaintext = first.pad(None, &sealing.fragment, FIRST_PLAINTEXT_BYTES)?;
         let message = ratchet.seal(&ad, &plaintext, &sealing, rng)?;
         let head: [&[u8]; 5] = [
             &[FIRST_VERSION],
@@ -129,6 +131,7 @@ impl Session {
             ratchet,
             skipped: Skipped::default(),
             sparse,
+            shared: Shared::default(),
         };
         let item = Item::from_vec([nonce.as_slice(), &sealed].concat());
         Ok((session, SealedItem::new(item)))
@@ -174,13 +177,17 @@ impl Session {
         let (_, key) = sparse.follow(&header.note, 0)?;
         let key = hybrid(&receive.step()?, &key);
         let plaintext = open_body(&ad, &message, &key)?;
-        let plaintext = take(&mut sparse, &header, &plaintext, FIRST_PAYLOAD_MAX)?;
+        let (plaintext, rider) = take(&mut sparse, &header, &plaintext, FIRST_PAYLOAD_MAX)?;
+        if header.secrets != 0 || rider.is_some() {
+            return Err(Error::Malformed);
+        }
         let session = Self {
             peer: first.identity,
             ad,
             ratchet,
             skipped: Skipped::default(),
             sparse,
+            shared: Shared::default(),
         };
         Ok((session, plaintext, first.identity))
     }
@@ -188,19 +195,53 @@ impl Session {
     /// Seals one item. Store the session before the item leaves. Draws 64 bytes if the
     /// post-quantum ratchet begins an offer, 32 if it begins an answer; then 12.
     ///
-    /// [`Error::TooLong`] if the body is above [`BODY_MAX`].
+    /// [`Error::TooLong`] if the body is above [`BODY_MAX`]; [`Error::SecretsDiffer`] or
+    /// [`Error::SecretMissing`] while nothing may be said before a shared secret is mended or in
+    /// use.
     pub fn seal(
         &mut self,
         plaintext: &Plaintext,
         rng: &mut impl CryptoRng,
     ) -> Result<SealedItem, Error> {
-        let room = plaintext.room(BODY_MAX, PLAINTEXT_BYTES)?;
+        plaintext.room(BODY_MAX, PLAINTEXT_BYTES)?;
+        self.mix_own()?;
+        self.shared.admits()?;
+        self.seal_any(plaintext, rng)
+    }
+
+    /// Seals an item that says nothing but what this end has to say of a shared secret, whatever
+    /// its state. Draws what [`Self::seal`] draws.
+    pub fn seal_bare(
+        &mut self,
+        device: u8,
+        consensus: ConsensusHash,
+        rng: &mut impl CryptoRng,
+    ) -> Result<SealedItem, Error> {
+        self.mix_own()?;
+        let plaintext = Plaintext {
+            device,
+            consensus,
+            body: Vec::new(),
+        };
+        self.seal_any(&plaintext, rng)
+    }
+
+    fn seal_any(
+        &mut self,
+        plaintext: &Plaintext,
+        rng: &mut impl CryptoRng,
+    ) -> Result<SealedItem, Error> {
         if self.ratchet.send.next == u32::MAX {
             return Err(Error::Exhausted);
         }
+        let rider = self.rider();
+        let taken = rider.as_ref().map_or(0, |_| RIDER_BYTES);
+        let room = plaintext.room(BODY_MAX, PLAINTEXT_BYTES)?;
+        let room = room.checked_sub(taken).ok_or(Error::TooLong)?;
         let sealing = self.sparse.seal(room, rng)?;
-        let padded = plaintext.pad(&sealing.fragment, PLAINTEXT_BYTES)?;
+        let padded = plaintext.pad(rider.as_ref(), &sealing.fragment, PLAINTEXT_BYTES)?;
         let message = self.ratchet.seal(&self.ad, &padded, &sealing, rng)?;
+        self.shared.told = true;
         Ok(SealedItem::new(Item::from_vec(message)))
     }
 
@@ -233,11 +274,15 @@ impl Session {
         header.check()?;
         let mut sparse = sparse.unwrap_or_else(|| self.sparse.duplicate());
         let plaintext = open_body(&self.ad, &message, found.message_key())?;
-        let plaintext = take(&mut sparse, &header, &plaintext, BODY_MAX)?;
+        let (plaintext, rider) = take(&mut sparse, &header, &plaintext, BODY_MAX)?;
+        let by_initiator = !self.sparse.initiator;
+        let rider = rider.map(|rider| Rider::parse(rider, by_initiator));
+        let rider = rider.transpose()?;
         let held = Held {
             session: self,
             found,
             sparse,
+            rider,
             hour: Hour::of(now),
         };
         Ok((plaintext, held))
@@ -275,6 +320,9 @@ impl Session {
                     .map(|(place, key)| (header, Found::Kept(place, key.duplicate())))
                     .ok_or(Error::Replayed);
             }
+            if header.secrets != chain.secrets {
+                return Err(Error::Malformed);
+            }
             let (mut chain, jumped) = chain.jump(header.number)?;
             let key = chain.step()?;
             let sparse = sparse.insert(self.sparse.duplicate());
@@ -303,7 +351,15 @@ impl Session {
             Some(chain) => chain.jump(header.previous)?.1,
             None => Jumped::new(),
         };
-        let mut ratchet = self.ratchet.step(&header.key, rng)?;
+        let secret = match header.secrets.checked_sub(self.ratchet.send.secrets) {
+            Some(0) => None,
+            // The initiator alone mixes, and what the responder has agreed to.
+            Some(1) if !self.sparse.initiator => {
+                Some(self.shared.agreed().ok_or(Error::Malformed)?)
+            }
+            _ => return Err(Error::Malformed),
+        };
+        let mut ratchet = self.ratchet.step(&header.key, secret, rng)?;
         let receive = ratchet.receive.as_ref().ok_or(Error::Malformed)?;
         let (mut receive, new) = receive.jump(header.number)?;
         let key = receive.step()?;
@@ -329,6 +385,9 @@ impl Session {
                 if let Some(chain) = &ratchet.receive {
                     self.skipped.keep(&chain.header, new, hour);
                 }
+                if ratchet.send.secrets != self.ratchet.send.secrets {
+                    self.shared = Shared::default();
+                }
                 self.ratchet = *ratchet;
             }
         }
@@ -340,6 +399,7 @@ pub struct Held<'a> {
     session: &'a mut Session,
     found: Found,
     sparse: Sparse<MlKem768>,
+    rider: Option<Rider>,
     hour: Hour,
 }
 
@@ -349,6 +409,9 @@ impl Held<'_> {
     pub fn finish(self) {
         self.session.sparse = self.sparse;
         self.session.commit(self.found, self.hour);
+        if let Some(rider) = self.rider {
+            self.session.hear(rider);
+        }
     }
 }
 
@@ -373,17 +436,17 @@ fn mix(
     Ok((jumped.collect(), hybrid(key, &last)))
 }
 
-/// Reads an open body, and gives the post-quantum ratchet its part.
-fn take(
+/// Reads an open body, and gives the post-quantum ratchet its part; the rider is given back.
+fn take<'a>(
     sparse: &mut Sparse<MlKem768>,
     header: &Header,
-    body: &[u8],
+    body: &'a [u8],
     body_max: usize,
-) -> Result<Plaintext, Error> {
+) -> Result<(Plaintext, Option<&'a [u8]>), Error> {
     let length = |room| sparse.fragment_bytes(&header.note, room);
-    let (plaintext, fragment) = Plaintext::unpad(body, body_max, length)?;
-    sparse.take(&header.note, fragment)?;
-    Ok(plaintext)
+    let unpadded = Plaintext::unpad(body, body_max, length)?;
+    sparse.take(&header.note, unpadded.fragment)?;
+    Ok((unpadded.plaintext, unpadded.rider))
 }
 
 pub(crate) fn open_body(

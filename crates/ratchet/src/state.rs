@@ -7,33 +7,35 @@ use zeroize::Zeroizing;
 
 use crate::limits::{SKIPPED_IN_CHAIN_MAX, SKIPPED_IN_SESSION_MAX};
 use crate::ratchet::{Chain, Ratchet};
+use crate::shared::{self, Shared};
 use crate::skipped::{Hour, Skipped, SkippedChain, SkippedKey};
 use crate::sparse::{MlKem768, Sparse};
 use crate::{Error, PersonKey, Session};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Everything before the kept keys.
-const FIXED_BYTES: usize = 1 + 32 + 98 + 32 + 32 + 68 + 69 + 32 + 32 + 4 + 4;
+const FIXED_BYTES: usize = 1 + 32 + 98 + 32 + 32 + 70 + 71 + 32 + 32 + 4 + 4;
 
 impl Session {
     /// For the store.
     ///
     /// | offset | size | field |
     /// |---|---|---|
-    /// | 0 | 1 | version, 2 |
+    /// | 0 | 1 | version, 3 |
     /// | 1 | 32 | peer |
     /// | 33 | 98 | associated data |
     /// | 131 | 32 | root key |
     /// | 163 | 32 | own ratchet secret |
-    /// | 195 | 68 | sending chain: header key 32, chain key 32, next number 4 |
-    /// | 263 | 1 | 1 if there is a receiving chain, else 0 |
-    /// | 264 | 68 | receiving chain, or zeros |
-    /// | 332 | 32 | next header key, sending |
-    /// | 364 | 32 | next header key, receiving |
-    /// | 396 | 4 | items in the previous sending chain |
-    /// | 400 | 4 | chains with kept keys |
-    /// | 404 | | for each: header key 32, count 4, and so many of: number 4, hour 4, key 32 |
+    /// | 195 | 70 | sending chain: header key 32, chain key 32, next number 4, secrets 2 |
+    /// | 265 | 1 | 1 if there is a receiving chain, else 0 |
+    /// | 266 | 70 | receiving chain, or zeros |
+    /// | 336 | 32 | next header key, sending |
+    /// | 368 | 32 | next header key, receiving |
+    /// | 400 | 4 | items in the previous sending chain |
+    /// | 404 | 4 | chains with kept keys |
+    /// | 408 | | for each: header key 32, count 4, and so many of: number 4, hour 4, key 32 |
     /// | | | the post-quantum ratchet (`sparse/stored.rs`) |
+    /// | | 55 | a shared secret that is not mixed in yet (`shared.rs`) |
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let r = &self.ratchet;
         let kept = self.skipped.len().saturating_mul(40);
@@ -42,7 +44,8 @@ impl Session {
         let size = FIXED_BYTES
             .saturating_add(kept)
             .saturating_add(chains)
-            .saturating_add(Sparse::<MlKem768>::STORED_BYTES_MAX);
+            .saturating_add(Sparse::<MlKem768>::STORED_BYTES_MAX)
+            .saturating_add(shared::STORED_BYTES);
         let mut w = Writer::with_capacity(size);
         w.u8(VERSION).put(self.peer.as_bytes()).put(&self.ad);
         w.put(r.root.expose()).put(r.own.expose());
@@ -50,7 +53,7 @@ impl Session {
         match &r.receive {
             Some(chain) => put_chain(w.u8(1), chain),
             None => {
-                w.put(&[0; 69]);
+                w.put(&[0; 71]);
             }
         }
         w.put(r.next_send_header.expose());
@@ -63,6 +66,7 @@ impl Session {
             }
         }
         self.sparse.write(&mut w);
+        self.shared.write(&mut w);
         Zeroizing::new(w.into_bytes())
     }
 
@@ -85,7 +89,8 @@ fn count(n: usize) -> u32 {
 fn put_chain(w: &mut Writer, chain: &Chain) {
     w.put(chain.header.expose())
         .put(chain.key.expose())
-        .u32(chain.next);
+        .u32(chain.next)
+        .u16(chain.secrets);
 }
 
 fn read_chain(r: &mut Reader<'_>) -> Result<Chain, Truncated> {
@@ -93,6 +98,7 @@ fn read_chain(r: &mut Reader<'_>) -> Result<Chain, Truncated> {
         header: Secret::new(r.array()?),
         key: Secret::new(r.array()?),
         next: r.u32()?,
+        secrets: r.u16()?,
     })
 }
 
@@ -106,13 +112,15 @@ fn read_session(r: &mut Reader<'_>) -> Result<Session, Error> {
     let ad = r.array().map_err(damaged)?;
     let ratchet = read_ratchet(r)?;
     let skipped = read_skipped(r)?;
-    let sparse = Sparse::read(r)?;
+    let sparse: Sparse<MlKem768> = Sparse::read(r)?;
+    let shared = Shared::read(r, sparse.initiator)?;
     Ok(Session {
         peer,
         ad,
         ratchet,
         skipped,
         sparse,
+        shared,
     })
 }
 
@@ -122,7 +130,7 @@ fn read_ratchet(r: &mut Reader<'_>) -> Result<Ratchet, Error> {
         let own = Secret::new(r.array()?);
         let send = read_chain(r)?;
         let flag = r.u8()?;
-        let mut receive_bytes = Reader::new(r.slice(68)?);
+        let mut receive_bytes = Reader::new(r.slice(70)?);
         let ratchet = Ratchet {
             root,
             own,
@@ -143,6 +151,7 @@ fn read_ratchet(r: &mut Reader<'_>) -> Result<Ratchet, Error> {
                 header,
                 key,
                 next: 0,
+                secrets: 0,
             }),
         ) if *header == Secret::new([0; 32]) && *key == Secret::new([0; 32]) => {
             ratchet.receive = None;

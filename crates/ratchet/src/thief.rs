@@ -8,8 +8,9 @@ use whist_types::{ConsensusHash, MailboxAddress, NodeId, Secret, Wall};
 use crate::kdf::{chain_step, hybrid, numbered_step};
 use crate::ratchet::Message;
 use crate::session::open_body;
+use crate::shared::{Shared, Verdict};
 use crate::sparse::{Sparse, Turn};
-use crate::{Error, IdentitySecret, Item, Plaintext, PrekeySecrets, Session, aead};
+use crate::{Error, IdentitySecret, Item, Plaintext, PrekeySecrets, Session, SharedSecret, aead};
 
 const NOW: Wall = Wall::from_secs(1_800_000_000);
 
@@ -74,7 +75,8 @@ fn reads(thief: &mut Session, item: &Item, rng: &mut ChaCha20Rng) -> bool {
     };
     let mut sparse = sparse.unwrap();
     let length = |room| sparse.fragment_bytes(&header.note, room);
-    let (_, fragment) = Plaintext::unpad(&body, crate::BODY_MAX, length).unwrap();
+    let unpadded = Plaintext::unpad(&body, crate::BODY_MAX, length).ok();
+    let fragment = unpadded.unwrap().fragment;
     let mut tried = sparse.duplicate();
     if tried.take(&header.note, fragment).is_ok() {
         sparse = tried;
@@ -191,4 +193,58 @@ fn no_key_of_the_state_after_an_item_opens_that_item() {
             assert!(matches!(again, Err(Error::Replayed | Error::NotForUs)));
         }
     }
+}
+
+/// Both mix a secret in, if there is one. The thief has Bob's whole state from before it was set,
+/// every private key that he draws from then on, and his post-quantum ratchet as it is before every
+/// item; and it tries `guess` for the secret. Returns how many items it read of those sealed before
+/// the secret was in use and of those sealed after.
+fn thief_without_secret(secret: Option<u8>, guess: u8) -> [u32; 2] {
+    let mut p = Pair::new(80);
+    for round in 0..3 {
+        let item = p.seal(0, vec![round]);
+        p.ends[1].open(&item, NOW, &mut p.rng).unwrap();
+        let item = p.seal(1, vec![round]);
+        p.ends[0].open(&item, NOW, &mut p.rng).unwrap();
+    }
+    let mut thief = copy(&p.ends[1]);
+    for end in &mut p.ends {
+        let secret = secret.map(|n| SharedSecret::new(Secret::new([n; 32])));
+        secret
+            .map_or(Ok(()), |secret| end.set_secret(&secret))
+            .unwrap();
+    }
+    let mut read = [0, 0];
+    for round in 0..12 {
+        let item = p.seal(0, vec![9]);
+        let mixed = p.ends[0].secrets();
+        let draws = || ChaCha20Rng::seed_from_u64(round);
+        thief.sparse = p.ends[1].sparse.duplicate();
+        // As if there were nothing to mix in, and with the guess.
+        let as_if = [mixed, thief.ratchet.send.secrets];
+        let opened = as_if.into_iter().any(|secrets| {
+            thief.ratchet.send.secrets = secrets;
+            thief.shared = Shared {
+                own: Some(Secret::new([guess; 32])),
+                verdict: Verdict::Same,
+                ..Shared::default()
+            };
+            thief.open(&item, NOW, &mut draws()).is_ok()
+        });
+        read[usize::from(mixed)] += u32::from(opened);
+        p.ends[1].open(&item, NOW, &mut draws()).unwrap();
+        let item = p.seal(1, vec![9]);
+        p.ends[0].open(&item, NOW, &mut p.rng).unwrap();
+    }
+    assert_eq!(p.ends[0].secrets(), u16::from(secret.is_some()));
+    read
+}
+
+#[test]
+fn a_thief_who_breaks_x25519_and_the_kem_reads_nothing_once_a_secret_it_lacks_is_mixed_in() {
+    let [before, after] = thief_without_secret(Some(7), 8);
+    assert!(before > 0 && after == 0, "{before} {after}");
+    // The controls: without a secret, and with it, such a thief reads everything.
+    assert_eq!(thief_without_secret(None, 8), [12, 0]);
+    assert_eq!(thief_without_secret(Some(7), 7), [before, 12 - before]);
 }
