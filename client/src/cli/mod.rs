@@ -7,6 +7,7 @@ mod context;
 mod keys;
 mod machine;
 mod net;
+mod pages;
 mod people;
 mod readers;
 mod show;
@@ -102,6 +103,8 @@ enum Command {
     Net(net::Net),
     #[command(flatten)]
     Vault(vault::Vault),
+    #[command(flatten)]
+    Pages(pages::Pages),
 }
 
 impl Cli {
@@ -110,6 +113,10 @@ impl Cli {
     /// # Errors
     /// One line and an exit code.
     pub fn run(self) -> Result<(), Failure> {
+        // Neither a vault nor a configuration has a part in these.
+        if let Command::Pages(command) = self.command {
+            return command.run(self.json);
+        }
         let (command, context) = self.context()?;
         match command {
             Command::Machine(command) => command.run(&context),
@@ -120,6 +127,7 @@ impl Cli {
             Command::Reach(command) => context.ask(&command.call()?),
             Command::Net(command) => command.run(&context),
             Command::Vault(command) => command.run(&context),
+            Command::Pages(command) => command.run(context.json),
         }
     }
 
