@@ -107,6 +107,7 @@ impl Config {
             passphrase_file: self.passphrase_file.clone(),
             passphrase_command: self.passphrase_command.clone(),
             key_file: None,
+            no_input: false,
         }
     }
 }

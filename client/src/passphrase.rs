@@ -32,6 +32,9 @@ pub struct Source {
     /// A key file that opens the vault together with the passphrase; `init` makes it.
     #[arg(long, global = true, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// Whether the terminal is not to be asked, whatever is missing.
+    #[arg(skip)]
+    pub no_input: bool,
 }
 
 fn failure(text: impl Into<String>) -> Failure {
@@ -46,7 +49,12 @@ impl Source {
                 passphrase_file: None,
                 passphrase_command: None,
                 key_file,
-            } => Self { key_file, ..other },
+                no_input,
+            } => Self {
+                key_file,
+                no_input,
+                ..other
+            },
             said => said,
         }
     }
@@ -99,6 +107,10 @@ impl Source {
         let found = match (&self.passphrase_file, &self.passphrase_command) {
             (Some(file), _) => from_file(file)?,
             (None, Some(command)) => from_command(command)?,
+            (None, None) if self.no_input => {
+                let why = "nothing is asked with --no-input: name a file or a command for it";
+                return Err(failure(format!("{name}: {why}")));
+            }
             (None, None) => from_terminal(name, new)?,
         };
         let line: Zeroizing<Vec<u8>> = Zeroizing::new(
@@ -133,6 +145,7 @@ impl NewSource {
             passphrase_file: self.new_passphrase_file,
             passphrase_command: self.new_passphrase_command,
             key_file: present.key_file.clone(),
+            no_input: present.no_input,
         }
     }
 }
@@ -244,6 +257,7 @@ mod tests {
             passphrase_file: file.map(Path::to_owned),
             passphrase_command: command.map(str::to_owned),
             key_file: None,
+            no_input: true,
         }
     }
 

@@ -38,10 +38,16 @@ impl Context {
 
     /// What the daemon says.
     pub(super) fn get(&self, call: &Call) -> Result<Value, Failure> {
-        if self.verbose {
-            self.say(&format!("asking at {}", self.socket.display()))?;
-        }
+        self.name_socket()?;
         socket::ask(start::connect(self)?, call)
+    }
+
+    /// Says which socket is asked, to who wants to know.
+    pub(super) fn name_socket(&self) -> Result<(), Failure> {
+        match self.verbose {
+            true => self.say(&format!("asking at {}", self.socket.display())),
+            false => Ok(()),
+        }
     }
 
     /// Prints what the daemon says. A person also sees how sure one is of whom one writes to, and

@@ -71,11 +71,18 @@ impl Machine {
                 detached,
                 ..
             } => daemon(context, log, hook, lock_after, detached),
-            Self::Rpc => socket::bridge(start::connect(context)?),
+            Self::Rpc => {
+                context.name_socket()?;
+                socket::bridge(start::connect(context)?)
+            }
             Self::Status => context.ask(&Call::Status {}),
             Self::Stop => {
+                context.name_socket()?;
                 socket::stop(context)?;
-                context.say("the daemon has ended")
+                match context.json {
+                    true => streams::print(&serde_json::json!({ "done": true }).to_string()),
+                    false => context.say("the daemon has ended"),
+                }
             }
         }
     }

@@ -148,10 +148,12 @@ impl Cli {
         };
         let terminal = std::io::stdout().is_terminal();
         let plain = std::env::var_os("NO_COLOR").is_some_and(|said| !said.is_empty());
+        let mut passphrase = self.passphrase.or(config.passphrase());
+        passphrase.no_input = self.no_input;
         let context = Context {
             socket: self.socket.unwrap_or_else(|| daemon::socket_path(&home)),
             home,
-            passphrase: self.passphrase.or(config.passphrase()),
+            passphrase,
             config,
             config_file,
             json: self.json,

@@ -183,7 +183,7 @@ fn show(context: &Context) -> Result<(), Failure> {
     let phrase = Phrase::random(&mut rng()?);
     change.recovery(&phrase.credential())?;
     let words: Vec<&str> = phrase.words().collect();
-    streams::say("write these down, keep them apart from the machine; they are not shown again")?;
+    context.say("write these down, keep them apart from the machine; they are not shown again")?;
     let json = serde_json::json!({ "phrase": words.join(" ") });
     match context.json {
         true => streams::print(&json.to_string()),
@@ -209,6 +209,7 @@ fn recover(context: &Context, new: NewSource) -> Result<(), Failure> {
 
 /// Nobody is started to be locked.
 fn lock(context: &Context) -> Result<(), Failure> {
+    context.name_socket()?;
     socket::ask(socket::connect(context)?, &Call::Lock {})?;
     said(context, "locked; packets go on")
 }
@@ -216,6 +217,7 @@ fn lock(context: &Context) -> Result<(), Failure> {
 /// Opens the vault of the daemon that runs, or starts one, which opens it.
 fn unlock(context: &Context) -> Result<(), Failure> {
     check(&context.home)?;
+    context.name_socket()?;
     // Whoever listens there gets the passphrase: `connect` shows that it is this user.
     match socket::connect(context) {
         Err(failure) if failure.exit == Exit::NoDaemon && context.starts => {
