@@ -7,7 +7,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use whist_ratchet::{Invitation, InvitationKey, PersonKey, Session};
 use whist_types::{Instant, ItemHash, MailboxAddress, NodeId, Wall};
 
-use crate::conversation::{History, Incoming, Loss};
+use crate::conversation::{History, Incoming, Loss, RECEIPT_SPAN};
 use crate::ids::{ContactId, InvitationId, MessageId, PendingId};
 use crate::limits::{NAME_BYTES_MAX, TEXTS_AHEAD_MAX};
 use crate::rows::{Rows, Table};
@@ -173,8 +173,19 @@ pub(crate) struct Owed {
     pub(crate) told: (u64, u64),
     /// All texts up to this number are read.
     pub(crate) read: u64,
-    /// Numbers of the last words that never came.
+    /// Numbers of the last words that never came, or that nobody read.
     pub(crate) missing: VecDeque<u64>,
+}
+
+impl Owed {
+    /// Nothing is to be told of these. A receipt reaches back so far, and this no further.
+    pub(crate) fn leave_out(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        self.missing.extend(numbers);
+        let span = usize::try_from(RECEIPT_SPAN).unwrap_or(usize::MAX);
+        while self.missing.len() > span {
+            self.missing.pop_front();
+        }
+    }
 }
 
 /// A sent word, until it and all before it have come or are given up.

@@ -68,7 +68,8 @@ pub enum Job {
         /// Which chunk.
         chunk: u32,
     },
-    /// Put an item that says that words were given up, or a receipt, into a contact's mailbox.
+    /// Put an item that is no piece of a word into a contact's mailbox: it says that words were given
+    /// up, is a receipt, or begins a new session.
     Notice {
         /// The contact's address there.
         address: MailboxAddress,
@@ -275,8 +276,9 @@ impl Outbox {
         self.entries.values().filter(eligible)
     }
 
-    /// The request that leaves at a send tick.
-    pub fn head(&self, now: Instant) -> Option<&Entry> {
+    /// The first of them.
+    #[cfg(test)]
+    pub(crate) fn head(&self, now: Instant) -> Option<&Entry> {
         self.due(now).next()
     }
 

@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
-    /// One row: profile, network, guard, counters.
+    /// One row: network, identity, profile, guard, when it was made.
     Account = 1,
     /// By number: name, addresses, message counters, state of safety.
     Contact = 2,
@@ -18,7 +18,8 @@ pub enum Table {
     Outbox = 4,
     /// By text number: how far words that were sent have come.
     Message = 5,
-    /// By contact, direction and place: pieces of words that are not whole yet.
+    /// By contact, number of the word and place in it: pieces of words from it that are not whole or
+    /// wait for an earlier word.
     Fragment = 6,
     /// By text number: texts that wait to be read.
     Inbox = 7,

@@ -136,12 +136,7 @@ impl Client {
         if missing.count == 0 {
             return;
         }
-        let kept = &mut contact.row.owed.missing;
-        kept.extend(&missing.numbers);
-        let span = usize::try_from(RECEIPT_SPAN).unwrap_or(usize::MAX);
-        while kept.len() > span {
-            kept.pop_front();
-        }
+        contact.row.owed.leave_out(missing.numbers.iter().copied());
         if !contact.row.terms.blocked {
             self.raise(now, Indicator::Gap, Some(id));
         }

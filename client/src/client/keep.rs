@@ -83,15 +83,31 @@ impl Client {
 
     /// A text is handed to the person.
     pub(super) fn text_read(&mut self, now: Now, id: MessageId) {
-        let Some(mut row) = self.texts.take(id) else {
+        if let Some((contact, sequence)) = self.text_waits_no_more(now, id) {
+            self.told_read(now, contact, |read| read.max(sequence));
+        }
+    }
+
+    /// A text goes to the history though nobody has read it. A receipt names all up to a number, so
+    /// this one is taken out of what receipts speak of.
+    fn put_aside(&mut self, now: Now, id: MessageId) {
+        let Some((contact, sequence)) = self.text_waits_no_more(now, id) else {
             return;
         };
+        if let Some(contact) = self.people.contacts.get_mut(&contact) {
+            contact.row.owed.leave_out([sequence]);
+        }
+        self.save_contact(contact);
+    }
+
+    fn text_waits_no_more(&mut self, now: Now, id: MessageId) -> Option<(ContactId, u64)> {
+        let mut row = self.texts.take(id)?;
         row.since_s = Some(now.wall.as_secs());
-        let (contact, place) = (row.contact, row.place);
+        let (contact, sequence) = (row.contact, row.place.sequence);
         self.texts.put(id, row, false);
         self.save_text(id);
-        self.told_read(now, contact, |read| read.max(place.sequence));
-        self.release_later(now, contact, place.sequence);
+        self.release_later(now, contact, sequence);
+        Some((contact, sequence))
     }
 
     /// It was not handed over after all.
@@ -153,12 +169,13 @@ impl Client {
         self.batch.delete(Table::History, id.key());
     }
 
-    /// Makes room: the oldest that was read goes; with too many unread, the oldest counts as read.
+    /// Makes room: the oldest that was read goes; with too many unread, the oldest goes to the
+    /// history.
     pub(super) fn trim_texts(&mut self, now: Now) {
         if self.texts.unread_len() > INBOX_MAX {
             let oldest = self.texts.unread().next().map(|(id, _)| id);
             if let Some(id) = oldest {
-                self.text_read(now, id);
+                self.put_aside(now, id);
             }
         }
         while let Some(id) = self.texts.surplus() {

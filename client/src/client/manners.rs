@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::client::rig::{Rig, parameters};
 use crate::contacts::Receipts;
 use crate::ids::MessageId;
+use crate::limits::INBOX_MAX;
 use crate::rows::Table;
 use crate::rpc::RpcError;
 use crate::texts::Safety;
@@ -154,6 +155,39 @@ fn without_receipts_nothing_is_told_and_with_them_many_texts_are_told_of_at_once
             .all(|id| messages[id].state == MessageState::Read)
     });
     assert_eq!(state(&mut rig, alice, before), MessageState::Stored);
+}
+
+#[test]
+fn of_a_text_that_nobody_read_no_receipt_says_that_it_was() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    switch(&mut rig, bob, "alice", Receipts::Read);
+    let unread = say(&mut rig, alice, "bob", "lost in the crowd");
+    arrives(&mut rig, bob, 1);
+    // So many more wait that it has to make room.
+    let now = rig.now;
+    let it = client(&mut rig, bob);
+    let (first, row) = it
+        .texts
+        .unread()
+        .next()
+        .map(|(id, r)| (id, r.clone()))
+        .unwrap();
+    for i in 1..=u64::try_from(INBOX_MAX).unwrap() {
+        let mut row = row.clone();
+        row.place.sequence += 1_000_000 + i;
+        it.texts
+            .put(MessageId::new(first.number() + 1_000_000 + i), row, true);
+    }
+    it.trim_texts(now);
+    assert!(!it.texts.is_unread(first));
+    let second = say(&mut rig, alice, "bob", "seen");
+    arrives(&mut rig, bob, 2);
+    assert_eq!(contents(&read(&mut rig, bob))[0], "seen");
+    rig.until("the receipt", |rig| {
+        let it = rig.sides[alice].client.as_ref().unwrap();
+        it.people.messages[&second].state == MessageState::Read
+    });
+    assert_ne!(state(&mut rig, alice, unread), MessageState::Read);
 }
 
 #[test]
