@@ -46,6 +46,8 @@ pub(crate) struct ContactRow {
     pub(crate) answered: Option<[u8; 32]>,
     /// It was asked through its address and has not answered: nothing more is said to it.
     pub(crate) asked: bool,
+    /// When its invitation was opened, until anything has come from it.
+    pub(crate) silent_since_ms: Option<u64>,
     /// When nothing can come from the session before any more.
     pub(crate) old_until_ms: u64,
 }
@@ -73,6 +75,7 @@ impl ContactRow {
             renewal: None,
             answered: None,
             asked: false,
+            silent_since_ms: None,
             old_until_ms: 0,
         }
     }

@@ -29,6 +29,10 @@ pub enum Indicator {
     KeyChanged,
     /// Two people used one invitation.
     InvitationUsedTwice,
+    /// Somebody else had opened an invitation of somebody's before.
+    InvitationTaken,
+    /// An invitation of somebody's could not be opened.
+    InvitationVoid,
     /// The authorities signed two documents for one epoch.
     TwoDirectories,
     /// More packets are lost than chance explains.
@@ -47,6 +51,10 @@ impl Indicator {
         match self {
             Self::KeyChanged => "The contact's key has changed.",
             Self::InvitationUsedTwice => "Two people have used one invitation.",
+            Self::InvitationTaken => {
+                "Somebody else had opened the invitation before you: nobody was added by it."
+            }
+            Self::InvitationVoid => "An invitation could not be opened: nobody was added by it.",
             Self::TwoDirectories => "The authorities signed two lists of nodes for one epoch.",
             Self::LoopsLost => "More packets are lost than chance explains.",
             Self::Gap => "Texts of the contact were sent and never came.",
@@ -66,6 +74,14 @@ impl Indicator {
             Self::InvitationUsedTwice => {
                 "Write nothing that matters. Compare safety numbers, and if they differ, remove \
                  the contact and hand over a new invitation another way."
+            }
+            Self::InvitationTaken => {
+                "Tell whoever gave it to you, by a way that others do not use: whoever opened it \
+                 is taken for you there. Ask for a new one, by a better way."
+            }
+            Self::InvitationVoid => {
+                "It may be older than two weeks, damaged, or kept by a provider that is gone. Ask \
+                 for a new one."
             }
             Self::TwoDirectories => {
                 "Some authorities lie or are not their own masters. The proof is kept; tell the \

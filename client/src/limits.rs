@@ -79,7 +79,8 @@ pub const PIECE_AHEAD_BYTES: usize = 256;
 pub const TIMER_S_MAX: u32 = 365 * 24 * 3_600;
 /// Items kept of an address whose first item has not come.
 pub const EARLY_ITEMS_MAX: usize = 64;
-/// Texts that wait to be read; beyond that the oldest goes to the history unread.
+/// Texts that wait to be read; beyond that the oldest goes to the history unread, and its author is
+/// told nothing more of it.
 pub const INBOX_MAX: usize = 16_384;
 /// Sent texts whose state is kept: more than can be on their way.
 pub const MESSAGES_MAX: usize = 2 * OUTBOX_MAX;
@@ -165,6 +166,9 @@ pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 pub const HEADER_CHUNKS_MAX: u32 = 16;
 /// An invitation that was not used dies with its drop after this (protocol.md §3).
 pub const INVITATION_LIFE: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// Whoever gave an invitation that was opened, and has said nothing for this long, may not know that
+/// it was: most people look once a day.
+pub const ANSWER_AWAITED: Duration = Duration::from_secs(24 * 3_600);
 /// Batches that wait for the disk: minutes of the fastest profile. Beyond it the disk is broken.
 pub const VAULT_QUEUE: usize = 4_096;
 /// Batches that become durable in one transaction: a second's worth of a text of the greatest size,

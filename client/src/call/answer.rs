@@ -233,6 +233,9 @@ pub struct ContactInfo {
     pub safety: Safety,
     /// Whether what it sends is dropped.
     pub blocked: bool,
+    /// When its invitation was opened, in seconds since the Unix epoch, if nothing has come from it
+    /// since: the invitation may have been used by somebody else, or be void.
+    pub silent_since_s: Option<u64>,
     /// Texts from it that wait to be read.
     pub unread: usize,
     /// Whether its mailbox is hosted in the family of the own entry provider.

@@ -87,8 +87,9 @@ impl Client {
     pub(super) fn said(&mut self, now: Now, id: ContactId, plaintext: &Plaintext) {
         self.heard_in_item(now, plaintext.consensus);
         if let Some(contact) = self.people.contacts.get_mut(&id) {
-            // Who says anything has accepted.
+            // Who says anything has accepted, and is whoever gave the invitation.
             contact.row.asked = false;
+            contact.row.silent_since_ms = None;
         }
         match Body::decode(&plaintext.body) {
             Some(Body::Piece(piece)) => {

@@ -513,6 +513,8 @@ fn load_early(rows: &Rows) -> Result<BTreeMap<(MailboxAddress, u64), Item>, BadS
 #[cfg(test)]
 mod asked;
 #[cfg(test)]
+mod invited;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod kills;

@@ -12,6 +12,7 @@ use crate::client::{Client, Wish};
 use crate::contacts::{Contact, ContactRow, PendingRow};
 use crate::conversation::{Body, DEVICE};
 use crate::ids::{InvitationId, PendingId, RequestId};
+use crate::indicators::Indicator;
 use crate::limits::HEADER_CHUNKS_MAX;
 use crate::mailbox::{Mailbox, Use};
 use crate::outbox::{Entry, Job};
@@ -100,7 +101,8 @@ impl Client {
                 self.on_blob(now, pending, &blob);
             }
             (Job::Fetch { pending }, ReplyBody::Opened) => {
-                self.fail_pending(pending, "somebody else has opened this invitation already");
+                let why = "somebody else has opened this invitation already";
+                self.fail_pending(now, pending, Indicator::InvitationTaken, why);
             }
             (
                 Job::Doc { hash, chunk },
@@ -162,7 +164,7 @@ impl Client {
         };
         match open_bundle(&pending.key(), blob) {
             Ok(bundle) => self.greet_by(now, id, &pending, &bundle),
-            Err(error) => self.fail_pending(id, &error.to_string()),
+            Err(error) => self.void_pending(now, id, &error.to_string()),
         }
     }
 
@@ -191,11 +193,14 @@ impl Client {
         let made = Session::initiate(&identity, bundle, &pending.key(), &first, &mut self.rng);
         let (session, item) = match made {
             Ok(made) => made,
-            Err(error) => return self.fail_pending(id, &error.to_string()),
+            Err(error) => return self.void_pending(now, id, &error.to_string()),
         };
         let at = (bundle.provider(), bundle.address());
+        let asked = pending.note.is_some();
         let row = ContactRow {
-            asked: pending.note.is_some(),
+            asked,
+            // Whoever is asked owes no answer; whoever invites somebody wants to be found.
+            silent_since_ms: (!asked).then(|| now.wall.as_millis()),
             ..ContactRow::new(pending.name.clone(), at, own)
         };
         let job = Job::Put {
@@ -228,8 +233,13 @@ impl Client {
         }
     }
 
-    /// Gives up on somebody's invitation and says so.
-    pub(super) fn fail_pending(&mut self, id: PendingId, reason: &str) {
+    fn void_pending(&mut self, now: Now, id: PendingId, reason: &str) {
+        self.fail_pending(now, id, Indicator::InvitationVoid, reason);
+    }
+
+    /// Gives up on somebody's invitation and says so: to who waits for it, to who listens, and to
+    /// whoever looks later.
+    fn fail_pending(&mut self, now: Now, id: PendingId, what: Indicator, reason: &str) {
         let Some(pending) = self.people.pending.remove(&id) else {
             return;
         };
@@ -247,6 +257,7 @@ impl Client {
             contact: pending.name,
             reason: reason.to_owned(),
         });
+        self.raise(now, what, None);
     }
 
     /// Requests that were repeated as often as may be, or that could not leave for as long as that
@@ -270,11 +281,11 @@ impl Client {
                 message: Some(id), ..
             } => self.give_word_up(now, id, MessageState::Failed),
             Job::Fetch { pending } => {
-                self.fail_pending(pending, "the invitation's provider does not answer");
+                self.void_pending(now, pending, "the invitation's provider does not answer");
             }
             // The rumour stays until its epoch is over: one an epoch.
             Job::Doc { .. } => {}
-            // The next text says the same.
+            // The next word or receipt says the same; a new session can be asked for once more.
             Job::Notice { .. } => {}
             Job::Put {
                 address,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use whist_link::RECORD_BYTES;
 use whist_netdoc::{Consensus, PROFILES};
-use whist_types::Now;
+use whist_types::{Now, Wall};
 
 use crate::account::family_of;
 use crate::api::seconds_up;
@@ -13,6 +13,7 @@ use crate::call::{ContactInfo, Status};
 use crate::client::Client;
 use crate::client::net::skew;
 use crate::client::warn::{few_sessions, thin_mixes};
+use crate::limits::ANSWER_AWAITED;
 
 const SECONDS_PER_MONTH: f64 = 30.0 * 24.0 * 3_600.0;
 
@@ -31,6 +32,7 @@ impl Client {
                 not_safe: contact.row.not_safe,
                 safety: contact.safety(),
                 blocked: contact.row.terms.blocked,
+                silent_since_s: contact.row.silent_since_ms.map(|ms| ms / 1_000),
                 unread: self
                     .texts
                     .unread()
@@ -143,6 +145,15 @@ impl Client {
             if contact.not_safe {
                 warn(format!(
                     "{}'s invitation was used twice: compare fingerprints",
+                    contact.name
+                ));
+            }
+            let silent = contact.silent_since_s.map(Wall::from_secs);
+            if silent.is_some_and(|since| now.wall.since(since) >= ANSWER_AWAITED) {
+                warn(format!(
+                    "no answer yet from {}, whose invitation was opened a day ago or longer: \
+                     unless it has only not written, the invitation may have been used by \
+                     somebody else, or be void; ask for a new one by another way",
                     contact.name
                 ));
             }

@@ -11,14 +11,25 @@ pub(super) fn line(contact: &Value, color: bool) -> String {
         false => String::new(),
     };
     format!(
-        "{}\t{}\t{}\t{} unread{}{}",
+        "{}\t{}\t{}\t{} unread{}{}{}",
         field(contact, "name"),
         field(contact, "fingerprint"),
         trust(contact, color),
         field(contact, "unread"),
         mark("blocked", "blocked"),
         mark("shares_entry_family", "hosted by your entry's operators"),
+        silence(contact).map_or_else(String::new, |since| format!("\t{since}")),
     )
+}
+
+/// That whoever gave an invitation has not been heard of.
+fn silence(contact: &Value) -> Option<String> {
+    let since = contact.get("silent_since_s").and_then(Value::as_u64)?;
+    let ago = whist_rt::wall().as_secs().saturating_sub(since);
+    Some(format!(
+        "no answer yet; its invitation was opened {} ago",
+        duration(ago)
+    ))
 }
 
 /// An invitation of one's own.
