@@ -28,17 +28,28 @@ const UNIT: &str = "systemd/user/whist.service";
 /// # Errors
 /// One line that says what is still there.
 pub fn destroy(home: &Path, socket: &Path) -> Result<(), Failure> {
+    destroy_counted(home, socket, &mut Work::default())
+}
+
+/// What is written and waited for: all that takes time here, beside the end of a daemon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Work {
+    bytes: u64,
+    syncs: u32,
+}
+
+fn destroy_counted(home: &Path, socket: &Path, work: &mut Work) -> Result<(), Failure> {
     if !home.join("version").exists() && !home.join("slots").exists() {
         let text = format!("{}: nothing of whist is there", home.display());
         return Err(Failure::new(Exit::Usage, text));
     }
-    let _ = overwrite(home);
+    let _ = overwrite(home, work);
     let lock = home.join("lock");
     end_daemon(home);
     // Free when the daemon is gone; held, no other one starts meanwhile.
     let held = hold(&lock);
     // What was killed may have written between the first time and its end.
-    let second = overwrite(home);
+    let second = overwrite(home, work);
     let removed = remove(home, socket);
     let failure = |error: io::Error| {
         let text = format!("{}: not all is gone: {error}", home.display());
@@ -69,17 +80,17 @@ fn hold(lock: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn overwrite(home: &Path) -> io::Result<()> {
+fn overwrite(home: &Path, work: &mut Work) -> io::Result<()> {
     let mut rng = Rng::from_seed(*whist_rt::seed().map_err(io::Error::other)?.expose());
     let mut done = Ok(());
     for name in KEYS {
-        let overwritten = overwrite_one(&home.join(name), &mut rng);
+        let overwritten = overwrite_one(&home.join(name), &mut rng, work);
         done = done.and(overwritten);
     }
     done
 }
 
-fn overwrite_one(path: &Path, rng: &mut Rng) -> io::Result<()> {
+fn overwrite_one(path: &Path, rng: &mut Rng, work: &mut Work) -> io::Result<()> {
     let file = match OpenOptions::new().write(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -95,6 +106,8 @@ fn overwrite_one(path: &Path, rng: &mut Rng) -> io::Result<()> {
         file.write_all_at(piece, at)?;
         at = at.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
     }
+    work.bytes = work.bytes.saturating_add(length);
+    work.syncs = work.syncs.saturating_add(1);
     file.sync_all()
 }
 
@@ -137,4 +150,56 @@ fn unit_of(home: &Path) -> Vec<PathBuf> {
     }
     let link = unit.with_file_name("default.target.wants/whist.service");
     vec![link, unit]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{CONTACTS_MAX, HISTORY_TEXTS_MAX, MESSAGES_MAX, OUTBOX_MAX};
+
+    /// More than there are rows of texts, of words that are followed, of requests, of contacts and
+    /// of both their sessions.
+    const ROWS: u64 = 1 << 17;
+    const SLOTS_BYTES: u64 = 886;
+
+    #[test]
+    fn the_end_of_the_largest_history_costs_four_syncs_and_less_than_nine_megabytes() {
+        let rows = HISTORY_TEXTS_MAX + MESSAGES_MAX + OUTBOX_MAX + 3 * CONTACTS_MAX;
+        assert!(u64::try_from(rows).unwrap() < ROWS);
+        let home = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: u64| {
+            let file = File::create(home.path().join(name)).unwrap();
+            file.set_len(bytes).unwrap();
+        };
+        file("slots", SLOTS_BYTES);
+        file("shreds", 32 * ROWS);
+        // None of it is read or written, however large it is.
+        file("vault.redb", 1 << 40);
+        file("version", 2);
+        let mut work = Work::default();
+        let socket = home.path().join("daemon.sock");
+        destroy_counted(home.path(), &socket, &mut work).unwrap();
+        let bytes = 2 * (SLOTS_BYTES + 32 * ROWS);
+        assert_eq!(work, Work { bytes, syncs: 4 });
+        assert!(work.bytes < 9_000_000);
+        assert!(!home.path().exists());
+    }
+
+    #[test]
+    fn what_opens_the_vault_is_overwritten_before_anything_else_whatever_stands_in_the_way() {
+        assert_eq!(KEYS[0], "slots");
+        let home = tempfile::tempdir().unwrap();
+        let slots = home.path().join("slots");
+        std::fs::write(&slots, [7; 886]).unwrap();
+        let held = File::open(&slots).unwrap();
+        // A folder can neither be overwritten nor be removed as a file.
+        std::fs::create_dir(home.path().join("shreds")).unwrap();
+        let socket = home.path().join("daemon.sock");
+        let failure = destroy(home.path(), &socket).unwrap_err();
+        assert!(failure.message.contains("not all is gone"), "{failure:?}");
+        let mut left = [0; 886];
+        held.read_exact_at(&mut left, 0).unwrap();
+        let kept = left.chunks(6).filter(|chunk| *chunk == [7; 6]).count();
+        assert_eq!((kept, slots.exists()), (0, false));
+    }
 }
