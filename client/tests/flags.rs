@@ -274,6 +274,11 @@ fn a_vault_made_with_a_key_file_opens_with_it_alone() {
     assert_eq!(ends(&daemon), 3, "without it");
     assert_eq!(ends(&[&daemon[..], &["--key-file", another]].concat()), 3);
     assert_eq!(ends(&["recovery", "show"]), 3);
+    // The recovery phrase is what is left to who has lost it.
+    let phrase = home.run("right", &["recovery", "show", "--key-file", key]);
+    std::fs::write(home.path("phrase"), phrase.stdout).unwrap();
+    set_mode(&home.path("phrase"), 0o600);
+    assert_eq!(code(&home.run("phrase", &["recovery", "test"])), 0);
     let _daemon = home.daemon_with("right", &["--key-file", key]);
     assert_eq!(ends(&["lock"]), 0);
     assert_eq!(ends(&["unlock"]), 3, "without it");
