@@ -116,8 +116,7 @@ fn contacts(rig: &mut Rig, side: usize) -> usize {
 }
 
 #[test]
-fn of_whoever_gave_an_invitation_and_is_silent_it_is_said_since_when_and_after_a_day_what_it_may_mean()
- {
+fn of_a_silent_giver_of_an_invitation_it_is_said_since_when_and_after_a_day_what_it_may_mean() {
     let (mut rig, alice, bob) = Rig::pair(parameters());
     let since = only_contact(&mut rig, bob).silent_since_s.unwrap();
     assert!(since <= rig.now.wall.as_secs());
