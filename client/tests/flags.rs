@@ -354,8 +354,8 @@ const REFUSED: [&str; 26] = [
 /// The words of a line, up to what is no command.
 fn command_of(line: &str, names: &BTreeSet<String>) -> String {
     let words: Vec<&str> = line.split(' ').collect();
-    let joined = (1..=words.len()).map(|count| format!("whist-{}", words[..count].join("-")));
-    joined.filter(|name| names.contains(name)).last().unwrap()
+    let mut joined = (1..=words.len()).map(|count| format!("whist-{}", words[..count].join("-")));
+    joined.rfind(|name| names.contains(name)).unwrap()
 }
 
 /// A home with secrets for each command that needs one.
