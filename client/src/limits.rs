@@ -10,8 +10,6 @@ pub const ITEM_BYTES: usize = 1_536;
 pub const SPARE_ADDRESSES: usize = 32;
 /// Invitations whose drops are published ahead.
 pub const INVITATIONS_AHEAD: usize = 4;
-/// Rare commands wait once the client is older than this.
-pub const RARE_AFTER: Duration = Duration::from_secs(30 * 60);
 /// A request is repeated at most this often.
 pub const REPEATS_MAX: u32 = 6;
 /// The quantile of the round trip after which a request counts as unanswered.

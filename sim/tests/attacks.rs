@@ -11,15 +11,6 @@
     missing_docs
 )]
 
-/// Whether the long ones run: `.ci/full attacks` sets it.
-fn long() -> bool {
-    let long = std::env::var("WHIST_ATTACKS").is_ok();
-    if !long {
-        println!("SKIPPED: run by .ci/full attacks");
-    }
-    long
-}
-
 #[path = "attacks/bombs.rs"]
 mod bombs;
 #[path = "attacks/canaries.rs"]

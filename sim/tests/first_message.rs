@@ -3,7 +3,7 @@
 //! How long it takes is asserted where it depends on nothing but the protocol: in virtual time, for
 //! the demo's parameters and for the `standard` profile with those of a network at large. A machine
 //! at work may be slow, so that the script of four commands with the real programs is held to the
-//! same times where `WHIST_FIRST_MESSAGE` is set, in `.ci/full`, alone; and so is the profile.
+//! same times in `.ci/full attacks`, alone; and so is the profile.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -62,15 +62,6 @@ fn first_text(blueprint: Blueprint) -> Duration {
     at.since(begun)
 }
 
-/// Whether the long ones run: `.ci/full attacks` sets it.
-fn long() -> bool {
-    let long = std::env::var("WHIST_FIRST_MESSAGE").is_ok();
-    if !long {
-        println!("SKIPPED: run by .ci/full attacks");
-    }
-    long
-}
-
 fn all_within(bound: Duration, blueprint: impl Fn(u64) -> Blueprint) {
     let mut times: Vec<_> = SEEDS.map(|seed| first_text(blueprint(seed))).collect();
     times.sort();
@@ -85,10 +76,8 @@ fn with_the_demos_parameters_a_first_text_is_read_within_15_s_of_virtual_time() 
 }
 
 #[test]
+#[ignore = "long: run by .ci/full attacks"]
 fn with_the_standard_profile_a_first_text_is_read_within_120_s_of_virtual_time() {
-    if !long() {
-        return;
-    }
     all_within(STANDARD, |seed| {
         let mut blueprint = Blueprint::small(seed, GENESIS);
         let large = whist_netdoc::Parameters::default();
@@ -183,10 +172,8 @@ async fn script(net: &Testnet) -> Duration {
 }
 
 #[test]
+#[ignore = "long: run by .ci/full attacks"]
 fn four_commands_by_script_bring_a_first_text_to_be_read() {
-    if !long() {
-        return;
-    }
     let cases = [
         ("the demo's parameters", "", DEMO),
         ("the standard profile", AT_LARGE, STANDARD),

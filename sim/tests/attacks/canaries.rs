@@ -304,10 +304,8 @@ async fn plant(scene: &Scene) -> Plants {
 }
 
 #[test]
+#[ignore = "long: run by .ci/full attacks"]
 fn no_secret_address_id_or_text_is_in_logs_metrics_disks_core_files_or_recordings() {
-    if !super::long() {
-        return;
-    }
     let test = async {
         let mut scene = Scene::start().await;
         let invitation = scene.talk().await;

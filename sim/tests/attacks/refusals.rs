@@ -27,10 +27,8 @@ fn addresses(net: &Testnet, kind: Kind) -> BTreeSet<SocketAddr> {
 }
 
 #[test]
+#[ignore = "long: run by .ci/full attacks"]
 fn without_a_mix_in_some_layer_there_is_no_consensus_and_nobody_sends_or_connects_elsewhere() {
-    if !super::long() {
-        return;
-    }
     let test = async {
         let plan = Plan {
             mixes: 2,
@@ -91,10 +89,8 @@ fn without_a_mix_in_some_layer_there_is_no_consensus_and_nobody_sends_or_connect
 }
 
 #[test]
+#[ignore = "long: run by .ci/full attacks"]
 fn a_rate_of_zero_or_of_no_number_in_a_file_ends_the_start_before_any_connection() {
-    if !super::long() {
-        return;
-    }
     let test = async {
         let plan = Plan {
             mixes: 1,
