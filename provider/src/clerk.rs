@@ -166,6 +166,11 @@ impl<S: Store> Clerk<S> {
         }
     }
 
+    /// Whether the store takes no more writes until it is opened again.
+    pub fn is_ended(&self) -> bool {
+        self.desk.is_ended()
+    }
+
     /// The next job that is done.
     pub fn poll_done(&mut self) -> Option<Done> {
         let outcome = self.done.pop_front()?;

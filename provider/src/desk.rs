@@ -230,9 +230,18 @@ impl<S: Store> Desk<S> {
         Ok(Some(row))
     }
 
-    /// Whether the store has room for one more.
-    pub(crate) fn has_room(&self) -> bool {
-        self.rows() < self.rules.store_rows
+    /// Whether the store and its disk have room for one more.
+    pub(crate) fn has_room(&mut self) -> bool {
+        let space = self.store.has_space();
+        if !space {
+            self.faults = self.faults.saturating_add(1);
+        }
+        space && self.rows() < self.rules.store_rows
+    }
+
+    /// Whether the store takes no more writes until it is opened again.
+    pub fn is_ended(&self) -> bool {
+        self.store.is_ended()
     }
 
     /// Passes a result on, and counts the failure that it may be.

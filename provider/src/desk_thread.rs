@@ -24,8 +24,8 @@ impl DeskThread {
     /// Starts the thread. `sync` makes durable what was applied before it was called; it runs
     /// beside the thread, so that polls do not wait for it. What is done is told to `handle`.
     ///
-    /// A sync that fails ends the process: the store answers nothing more, and a restart finds
-    /// what was durable.
+    /// A write or a sync that fails ends the process: the store takes nothing more, and a restart
+    /// finds what was durable.
     pub fn start<S>(
         clerk: Clerk<S>,
         sync: impl Fn() -> Result<(), StoreFault> + Clone + Send + 'static,
@@ -77,6 +77,11 @@ where
             match event {
                 Event::Job(job) => self.clerk.handle(job),
                 Event::Synced(ticket, ok) => self.clerk.synced(ticket, ok),
+            }
+            if self.clerk.is_ended() {
+                self.stop
+                    .fail("a write to the store failed: is its disk full or broken?");
+                return;
             }
             if let Some(ticket) = self.clerk.poll_sync() {
                 self.sync(ticket);

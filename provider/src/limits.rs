@@ -80,3 +80,9 @@ pub const STORE_WORKERS: usize = 2;
 pub const STORE_CACHE_BYTES: u64 = 64 << 20;
 /// Journal of the store.
 pub const STORE_JOURNAL_BYTES: u64 = 512 << 20;
+/// What a day's rows take in memory before they go to a file. The journal holds them until then,
+/// so that its space comes back soon.
+pub const STORE_MEMTABLE_BYTES: u64 = 16 << 20;
+/// What stays free on the store's disk, twice its journal: deletes and the clean-up of old rows
+/// need room too, and the engine takes no more writes after one that failed.
+pub const STORE_KEEP_FREE_BYTES: u64 = 2 * STORE_JOURNAL_BYTES;

@@ -7,6 +7,7 @@
     missing_docs
 )]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -62,7 +63,8 @@ impl Gate {
     }
 }
 
-struct Still(Memory, Arc<Gate>);
+/// A store that waits at the gate; the flag says that a write has failed for good.
+struct Still(Memory, Arc<Gate>, Arc<AtomicBool>);
 
 impl Still {
     fn disk(&self) -> Memory {
@@ -83,6 +85,9 @@ impl Store for Still {
     }
     fn apply(&mut self, batch: &Batch) -> Result<(), StoreFault> {
         self.disk().apply(batch)
+    }
+    fn is_ended(&self) -> bool {
+        self.2.load(Ordering::SeqCst)
     }
     fn days(&self) -> Vec<Day> {
         self.disk().days()
@@ -125,6 +130,7 @@ fn put(number: u64, at: Moment) -> Job {
 
 struct Rig {
     gate: Arc<Gate>,
+    broken: Arc<AtomicBool>,
     desk: DeskThread,
     done: Commands<Command>,
     stop: Shutdown,
@@ -134,7 +140,8 @@ struct Rig {
 /// A desk that has begun its day.
 async fn rig(sync: impl Fn() -> Result<(), StoreFault> + Clone + Send + 'static) -> Rig {
     let gate = Gate::new();
-    let store = Still(Memory::new(), gate.clone());
+    let broken = Arc::new(AtomicBool::new(false));
+    let store = Still(Memory::new(), gate.clone(), broken.clone());
     let clerk = Clerk::new(store, 100, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
     *gate.by_keeper.lock().unwrap() = 0;
     let (handle, mut done) = commands();
@@ -154,6 +161,7 @@ async fn rig(sync: impl Fn() -> Result<(), StoreFault> + Clone + Send + 'static)
     assert!(outcome(&mut done).await == Outcome::Turned);
     Rig {
         gate,
+        broken,
         desk,
         done,
         stop,
@@ -180,6 +188,21 @@ fn who_keeps_the_clocks_never_waits_for_a_store_that_stands_still() {
         }
         assert_eq!(*rig.gate.by_keeper.lock().unwrap(), 0);
         assert!(!rig.stop.is_triggered());
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_store_that_takes_no_more_writes_ends_the_process_before_anything_is_answered() {
+    block_on(async {
+        let mut rig = rig(|| Ok(())).await;
+        rig.broken.store(true, Ordering::SeqCst);
+        rig.desk.give(put(1, rig.at));
+        time::timeout(LIMIT, rig.stop.triggered()).await.unwrap();
+        assert!(rig.stop.outcome().is_err());
+        drop(rig.desk);
+        let told = time::timeout(LIMIT, rig.done.recv()).await.unwrap();
+        assert!(told.is_none(), "{told:?}");
     })
     .unwrap();
 }

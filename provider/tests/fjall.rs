@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
-use whist_packet::request::ReplyBody;
+use whist_packet::request::{Create, Get, ReplyBody};
 use whist_provider::desk::{Desk, Moment, Rules};
 use whist_provider::key_files::DiskDayKeys;
 use whist_provider::quota::Quota;
@@ -23,7 +23,7 @@ use whist_provider::store::{
     Batch, Cursor, Day, DayKeys, Fjall, Key, Owner, Store, StoreFault, Table,
 };
 use whist_rt::sealed::SealedDir;
-use whist_types::{Instant, MailboxAddress, Secret, Wall};
+use whist_types::{Epoch, Instant, MailboxAddress, MailboxKey, Salt16, Secret, Wall};
 
 fn open(folder: &Path) -> Fjall<DiskDayKeys> {
     let rng = ChaCha20Rng::seed_from_u64(1);
@@ -216,41 +216,59 @@ fn rows_flipped_on_the_disk_do_not_open_and_keep_nobody_from_the_others() {
     assert_eq!(head, Some((Day::new(5), b"head".to_vec())));
 }
 
-#[test]
-fn a_desk_over_it_keeps_what_it_stored() {
-    let folder = tempfile::tempdir().unwrap();
-    let rules = Rules {
+fn rules(store_rows: u64) -> Rules {
+    Rules {
         item_days: 14,
         hash_days: 2,
         quota: Quota {
             per_day: 100,
-            burst: 1_000,
+            burst: u32::MAX,
         },
-        store_rows: 1_000,
-    };
-    let mut at = Moment {
-        instant: Instant::ZERO,
-        wall: Wall::from_secs(20_000 * 86_400),
-    };
-    let mut rng = ChaCha20Rng::seed_from_u64(1);
-    let create = whist_packet::request::Create {
-        mailbox: whist_types::MailboxKey::from_bytes([1; 32]),
-        epoch: whist_types::Epoch::new(0),
-        salts: std::array::from_fn(|n| whist_types::Salt16::from_bytes([n as u8; 16])),
+        store_rows,
+    }
+}
+
+fn mailbox() -> Create {
+    Create {
+        mailbox: MailboxKey::from_bytes([1; 32]),
+        epoch: Epoch::new(0),
+        salts: std::array::from_fn(|n| Salt16::from_bytes([n as u8; 16])),
         proof: [0; 64],
         signature: [0; 64],
-    };
-    let address: MailboxAddress = create.mailbox.address(&create.salts[5]);
-    let poll = whist_packet::request::Get {
+    }
+}
+
+fn poll(create: &Create, acked: u64) -> Get {
+    Get {
         mailbox: create.mailbox,
         epoch: create.epoch,
-        acked: 0,
+        acked,
         done: [0; 64],
         held: [0; 64],
         lease_s: 0,
         wanted: 0,
         signature: [0; 64],
+    }
+}
+
+fn item_of(n: u64) -> [u8; 1_536] {
+    let mut item = [7; 1_536];
+    item[..8].copy_from_slice(&n.to_be_bytes());
+    item
+}
+
+#[test]
+fn a_desk_over_it_keeps_what_it_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(1_000);
+    let mut at = Moment {
+        instant: Instant::ZERO,
+        wall: Wall::from_secs(20_000 * 86_400),
     };
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let create = mailbox();
+    let address: MailboxAddress = create.mailbox.address(&create.salts[5]);
+    let poll = poll(&create, 0);
     for day in 0..20_u64 {
         let mut desk = Desk::new(open(folder.path()), rules, &mut rng).unwrap();
         desk.turn(at);
@@ -273,6 +291,113 @@ fn a_desk_over_it_keeps_what_it_stored() {
         store.syncer().sync().unwrap();
         at.wall = Wall::from_secs(at.wall.as_secs() + 86_400);
     }
+}
+
+const MIB: u64 = 1 << 20;
+/// What the engine has to itself in the test of a full disk, and its disk.
+const KEEP_FREE: u64 = 64 * MIB;
+const DISK: u64 = 160 * MIB;
+const DELETED: u64 = 500;
+
+/// Row 30 on the real engine.
+#[test]
+#[ignore = "run by the test below, on a disk of its own"]
+fn a_disk_to_fill() {
+    let Ok(folder) = std::env::var("WHIST_TEST_FOLDER") else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    let open = || open(folder).keeping_free(KEEP_FREE);
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let rules = rules(1_000_000);
+    let mut at = Moment {
+        instant: Instant::ZERO,
+        wall: Wall::from_secs(20_000 * 86_400),
+    };
+    let create = mailbox();
+    let address = create.mailbox.address(&create.salts[5]);
+    let store = open();
+    let syncer = store.syncer();
+    let mut desk = Desk::new(store, rules, &mut rng).unwrap();
+    desk.turn(at);
+    desk.create(&create);
+    let mut stored = 0_u64;
+    while desk.put(at, &address, &item_of(stored)).body == ReplyBody::Stored {
+        stored += 1;
+    }
+    assert!(stored > 1_000 && desk.faults() > 0, "{stored} stored");
+    let unknown = MailboxAddress::from_bytes([9; 32]);
+    let told = desk.put(at, &unknown, &item_of(0)).body;
+    assert_eq!(told, ReplyBody::Full, "the same for all addresses");
+    // Deletes work, and what was stored is there after a restart.
+    let sync = desk.tickets().begin().unwrap();
+    syncer.sync().unwrap();
+    desk.tickets().ended(sync, true);
+    let deleted = desk.get(at, &poll(&create, DELETED)).body;
+    syncer.sync().unwrap();
+    assert!(!desk.is_ended());
+    drop((desk, syncer));
+    let mut desk = Desk::new(open(), rules, &mut rng).unwrap();
+    desk.turn(at);
+    let again = desk.get(at, &poll(&create, DELETED)).body;
+    for body in [deleted, again] {
+        let ReplyBody::Item { number, .. } = body else {
+            panic!("{body:?}");
+        };
+        assert_eq!(number, DELETED + 1);
+    }
+    // Everything has expired: it is well again by itself.
+    at.wall = Wall::from_secs(at.wall.as_secs() + 20 * 86_400);
+    desk.turn(at);
+    while desk.has_chores() {
+        assert!(desk.work());
+    }
+    assert_eq!(desk.rows(), 0);
+    desk.create(&create);
+    let mut room = 0;
+    while room < stored / 2 && desk.put(at, &address, &item_of(room)).body == ReplyBody::Stored {
+        room += 1;
+    }
+    assert_eq!(room, stored / 2, "of {stored} that it took at first");
+    assert!(!desk.is_ended());
+    // Without the reserve a write fails in the end, and the engine takes no more: the program ends.
+    let mut store = desk.into_store().keeping_free(0);
+    let day = Day::at(at.wall);
+    let mut n = 0;
+    while !store.is_ended() {
+        let mut batch = Batch::new();
+        batch.put(
+            Key::indexed(day, Table::Item, [8; 32], n),
+            item_of(n).to_vec(),
+        );
+        let written = store.apply(&batch);
+        assert_eq!(written.is_err(), store.is_ended());
+        n += 1;
+    }
+    println!("filled after {stored} items");
+}
+
+#[test]
+fn a_full_disk_says_full_keeps_what_it_has_deletes_and_is_well_again_when_items_expire() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=$BYTES none $WHIST_TEST_FOLDER || exit 77
+                  exec $SELF --exact a_disk_to_fill --ignored --nocapture";
+    let output = Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", script])
+        .env("WHIST_TEST_FOLDER", folder.path())
+        .env("BYTES", DISK.to_string())
+        .env("SELF", std::env::current_exe().unwrap())
+        .output();
+    let output = match output {
+        Ok(output) if output.status.code() != Some(77) => output,
+        other => {
+            println!("SKIPPED: no disk of its own can be mounted here: {other:?}");
+            return;
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let filled = output.status.success() && said.contains("filled after");
+    assert!(filled, "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Stores items until it is killed, and says which are durable.

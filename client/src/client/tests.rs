@@ -174,7 +174,7 @@ fn nothing_is_acknowledged_before_the_vault_holds_it() {
 
 /// All but times of answers: what an observer of the wire and the mixes has of a client.
 fn observed(busy: bool, silent: bool) -> (Vec<super::rig::Seen>, usize) {
-    observed_of(busy, silent, None, 220)
+    observed_of(busy, silent, None, 120)
 }
 
 fn observed_of(
@@ -183,7 +183,11 @@ fn observed_of(
     control: Option<Misbehaviour>,
     rounds: usize,
 ) -> (Vec<super::rig::Seen>, usize) {
-    let (mut rig, alice, bob) = Rig::pair(parameters());
+    let (mut rig, alice, bob) = Rig::pair(Parameters {
+        profile_mean_ms: [100; 3],
+        ..parameters()
+    });
+    rig.replies_seen = true;
     let from = rig.now.instant;
     rig.weather.silent = silent;
     if let Some(control) = control {

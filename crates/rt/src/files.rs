@@ -86,6 +86,38 @@ pub fn remove(path: &Path) -> Result<(), RtError> {
     }
 }
 
+/// Bytes that the file system of `path` has left for this user.
+///
+/// # Errors
+/// If the file system refuses.
+pub fn free_bytes(path: &Path) -> Result<u64, RtError> {
+    let stat = rustix::fs::statvfs(path)
+        .map_err(|error| RtError::file("ask for the free space of", path, error))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Empties the files in `folder`, if there is one, so that they hold no space even where something
+/// has them open.
+///
+/// # Errors
+/// If the file system refuses.
+pub fn empty_all(folder: &Path) -> Result<(), RtError> {
+    let refused = |path: &Path, error| RtError::file("empty", path, error);
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| refused(folder, error))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| refused(folder, error))?.path();
+        OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(&path)
+            .map_err(|error| refused(&path, error))?;
+    }
+    Ok(())
+}
+
 /// What is written beside a file before it takes the file's name ends in this.
 const UNFINISHED: &str = ".new";
 

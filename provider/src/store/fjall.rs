@@ -4,9 +4,10 @@
 //! and the end of a day destroys the key first and drops the files of its keyspace after.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use whist_rt::files;
 use whist_timing::Rng;
 
 use super::seal::Sealer;
@@ -19,6 +20,10 @@ pub struct Fjall<K> {
     spaces: BTreeMap<Day, Keyspace>,
     sealer: Sealer,
     keys: K,
+    folder: PathBuf,
+    keep_free: u64,
+    /// The engine takes no write after one that failed.
+    ended: bool,
 }
 
 /// A handle that makes durable what was applied; it may be used from another thread, because a
@@ -85,6 +90,23 @@ impl<K: DayKeys> Fjall<K> {
             spaces,
             sealer,
             keys,
+            folder: folder.to_owned(),
+            keep_free: limits::STORE_KEEP_FREE_BYTES,
+            ended: false,
+        })
+    }
+
+    /// The same store, which takes nothing new when its disk has less than this left.
+    #[must_use]
+    pub fn keeping_free(mut self, bytes: u64) -> Self {
+        self.keep_free = bytes;
+        self
+    }
+
+    fn write(&mut self, write: OwnedWriteBatch) -> Result<(), StoreFault> {
+        write.commit().map_err(|e| {
+            self.ended = true;
+            fault("write", &e)
         })
     }
 
@@ -105,6 +127,7 @@ fn open_space(db: &Database, day: Day) -> Result<Keyspace, StoreFault> {
         // Sealed values do not compress.
         KeyspaceCreateOptions::default()
             .data_block_compression_policy(fjall::config::CompressionPolicy::disabled())
+            .max_memtable_size(limits::STORE_MEMTABLE_BYTES)
     };
     db.keyspace(&space_name(day), options)
         .map_err(|e| fault("open", &e))
@@ -158,7 +181,16 @@ impl<K: DayKeys> Store for Fjall<K> {
                 None => write.remove(space, name),
             }
         }
-        write.commit().map_err(|e| fault("write", &e))
+        self.write(write)
+    }
+
+    fn has_space(&self) -> bool {
+        // Where the question itself fails, the writes will tell.
+        files::free_bytes(&self.folder).map_or(true, |free| free >= self.keep_free)
+    }
+
+    fn is_ended(&self) -> bool {
+        self.ended
     }
 
     fn days(&self) -> Vec<Day> {
@@ -181,6 +213,13 @@ impl<K: DayKeys> Store for Fjall<K> {
         self.keys.delete(day)?;
         self.sealer.remove(day);
         if let Some(space) = self.spaces.remove(&day) {
+            // Of a keyspace that is deleted the engine keeps files open until it needs their
+            // descriptors for others: on a full disk, for ever. Empty, they hold no space. While it
+            // works it may be reading them; on a full disk it has nothing to do.
+            if self.db.active_compactions() == 0 && self.db.outstanding_flushes() == 0 {
+                let tables = space.path().join("tables");
+                files::empty_all(&tables).map_err(|e| StoreFault::Disk(e.to_string()))?;
+            }
             self.db
                 .delete_keyspace(space)
                 .map_err(|e| fault("drop", &e))?;
@@ -207,7 +246,7 @@ impl<K: DayKeys> Store for Fjall<K> {
         for name in &names {
             write.remove(&space, name.clone());
         }
-        write.commit().map_err(|e| fault("write", &e))?;
+        self.write(write)?;
         let last = names.last().filter(|_| names.len() >= most);
         Ok(last.map(|name| Cursor(name.to_vec())))
     }

@@ -258,6 +258,17 @@ pub trait Store {
     /// When the disk fails or is full: then nothing was applied.
     fn apply(&mut self, batch: &Batch) -> Result<(), StoreFault>;
 
+    /// Whether the disk has more left than what deletes and clean-up need. Without it nothing new
+    /// is taken.
+    fn has_space(&self) -> bool {
+        true
+    }
+
+    /// Whether a write failed in such a way that the store takes none until it is opened again.
+    fn is_ended(&self) -> bool {
+        false
+    }
+
     /// The days that have a key, the newest first.
     fn days(&self) -> Vec<Day>;
 
