@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use whist_link::{Frame, Hello, Input};
+use whist_netdoc::Parameters;
 use whist_types::{Epoch, Instant};
 
 use crate::api::Event;
@@ -174,7 +175,7 @@ fn nothing_is_acknowledged_before_the_vault_holds_it() {
 
 /// All but times of answers: what an observer of the wire and the mixes has of a client.
 fn observed(busy: bool, silent: bool) -> (Vec<super::rig::Seen>, usize) {
-    observed_of(busy, silent, None, 120)
+    observed_of(busy, silent, None, 220)
 }
 
 fn observed_of(
