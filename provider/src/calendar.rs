@@ -105,7 +105,8 @@ impl<S: Store> Desk<S> {
         let rest = match chore {
             Chore::End(day) => {
                 let day = *day;
-                self.store.end(day).map(|()| None)
+                let ended = self.store.end(day);
+                ended.map(|done| (!done).then_some(Chore::End(day)))
             }
             Chore::Clear(day, table, from) => {
                 let (day, table) = (*day, *table);

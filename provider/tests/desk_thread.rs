@@ -95,7 +95,7 @@ impl Store for Still {
     fn begin(&mut self, day: Day) -> Result<(), StoreFault> {
         self.disk().begin(day)
     }
-    fn end(&mut self, day: Day) -> Result<(), StoreFault> {
+    fn end(&mut self, day: Day) -> Result<bool, StoreFault> {
         self.disk().end(day)
     }
     fn clear(

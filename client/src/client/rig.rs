@@ -153,7 +153,7 @@ pub(super) fn parameters() -> Parameters {
     Parameters {
         epoch_ms: 3_600_000,
         key_window_ms: 120_000,
-        // A third of the demo's: what a test waits for is mostly a time and not a number of packets.
+        // A third of the demo's: what tests wait for are mostly times and not numbers of packets.
         profile_mean_ms: [300; 3],
         ..Parameters::demo()
     }

@@ -209,22 +209,23 @@ impl<K: DayKeys> Store for Fjall<K> {
         Ok(())
     }
 
-    fn end(&mut self, day: Day) -> Result<(), StoreFault> {
+    fn end(&mut self, day: Day) -> Result<bool, StoreFault> {
         self.keys.delete(day)?;
         self.sealer.remove(day);
+        // The engine may be reading its files.
+        if self.db.active_compactions() > 0 || self.db.outstanding_flushes() > 0 {
+            return Ok(false);
+        }
         if let Some(space) = self.spaces.remove(&day) {
             // Of a keyspace that is deleted the engine keeps files open until it needs their
-            // descriptors for others: on a full disk, for ever. Empty, they hold no space. While it
-            // works it may be reading them; on a full disk it has nothing to do.
-            if self.db.active_compactions() == 0 && self.db.outstanding_flushes() == 0 {
-                let tables = space.path().join("tables");
-                files::empty_all(&tables).map_err(|e| StoreFault::Disk(e.to_string()))?;
-            }
+            // descriptors for others: on a full disk, for ever. Empty, they hold no space.
+            let tables = space.path().join("tables");
+            files::empty_all(&tables).map_err(|e| StoreFault::Disk(e.to_string()))?;
             self.db
                 .delete_keyspace(space)
                 .map_err(|e| fault("drop", &e))?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn clear(

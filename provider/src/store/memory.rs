@@ -224,7 +224,7 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn end(&mut self, day: Day) -> Result<(), StoreFault> {
+    fn end(&mut self, day: Day) -> Result<bool, StoreFault> {
         let disk = &mut *self.operate();
         disk.write_allowed()?;
         disk.days.remove(&day);
@@ -233,7 +233,7 @@ impl Store for Memory {
         for batch in &mut disk.pending {
             batch.changes.retain(|(key, _)| key.day != day);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn clear(

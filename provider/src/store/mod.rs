@@ -278,11 +278,12 @@ pub trait Store {
     /// When the key cannot be kept.
     fn begin(&mut self, day: Day) -> Result<(), StoreFault>;
 
-    /// Ends a day: destroys its key, then its rows. Durable when it returns.
+    /// Ends a day: destroys its key, which is durable when it returns, then its rows. `false` if
+    /// the rows cannot go yet: it is to be asked again.
     ///
     /// # Errors
     /// When the key cannot be destroyed.
-    fn end(&mut self, day: Day) -> Result<(), StoreFault>;
+    fn end(&mut self, day: Day) -> Result<bool, StoreFault>;
 
     /// Deletes at most `most` rows of one table of a day, from where `from` left off; gives where
     /// to go on, if rows may be left.
