@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use whist_types::Secret;
 
-use crate::call::{Answer, Call, MessageState};
+use crate::call::{Answer, Call, Hidden, MessageState};
 use crate::ids::{AskerId, BannerId, MessageId};
 use crate::rows::{Batch, Rows};
 use crate::rpc::RpcError;
@@ -54,6 +54,13 @@ pub enum Command {
         /// What the vault holds.
         rows: Rows,
     },
+    /// What [`Effect::Stretch`] came to.
+    Stretched {
+        /// The call's tag.
+        tag: u64,
+        /// The secret, or nothing without the memory for it.
+        secret: Option<Arc<Secret<32>>>,
+    },
     /// The answer to this call could not be handed over. Texts in it wait to be read again.
     Unheard {
         /// The call's tag.
@@ -74,6 +81,15 @@ pub enum Effect {
     /// Give fresh randomness by [`Command::Fresh`]: who has once read the client's memory shall not
     /// know what it draws for ever.
     Fresh,
+    /// Compute [`crate::stretch`], beside everything else, and say [`Command::Stretched`].
+    Stretch {
+        /// The call's tag.
+        tag: u64,
+        /// What a person typed.
+        passphrase: Hidden,
+        /// The session's salt.
+        salt: [u8; 32],
+    },
     /// Something to show.
     Event(Event),
 }

@@ -50,6 +50,8 @@ pub(crate) struct ContactRow {
     pub(crate) silent_since_ms: Option<u64>,
     /// When nothing can come from the session before any more.
     pub(crate) old_until_ms: u64,
+    /// What was seen of the session's shared secret.
+    pub(crate) secret: SecretNote,
 }
 
 impl ContactRow {
@@ -77,8 +79,20 @@ impl ContactRow {
             asked: false,
             silent_since_ms: None,
             old_until_ms: 0,
+            secret: SecretNote::default(),
         }
     }
+}
+
+/// What was seen of a session's shared secret.
+#[derive(Clone, Copy, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct SecretNote {
+    /// How many are in the keys.
+    pub(crate) count: u16,
+    /// Since when the last of them is.
+    pub(crate) since_s: u64,
+    /// Nothing is sealed for its sake, and the person was told.
+    pub(crate) closed: bool,
 }
 
 /// Secrets of a bundle that a contact was sent.
@@ -218,6 +232,8 @@ pub(crate) struct Contact {
     pub(crate) coming: BTreeMap<u64, Coming>,
     /// When the next receipt is due.
     pub(crate) receipt_due: Option<Instant>,
+    /// When an item about the shared secret is due.
+    pub(crate) secret_due: Option<Instant>,
 }
 
 impl Contact {
@@ -230,6 +246,7 @@ impl Contact {
             incoming,
             coming: BTreeMap::new(),
             receipt_due: None,
+            secret_due: None,
         }
     }
 

@@ -27,6 +27,10 @@ use crate::limits::BANNERS_MAX;
 pub enum Indicator {
     /// A contact's key is another one.
     KeyChanged,
+    /// A contact has another shared secret.
+    SecretsDiffer,
+    /// A new session with a contact has no shared secret any more.
+    SecretMissing,
     /// Two people used one invitation.
     InvitationUsedTwice,
     /// Somebody else had opened an invitation of somebody's before.
@@ -50,6 +54,8 @@ impl Indicator {
     pub const fn what(self) -> &'static str {
         match self {
             Self::KeyChanged => "The contact's key has changed.",
+            Self::SecretsDiffer => "The contact has set another shared secret.",
+            Self::SecretMissing => "A new session with the contact lacks the shared secret.",
             Self::InvitationUsedTwice => "Two people have used one invitation.",
             Self::InvitationTaken => {
                 "Somebody else had opened the invitation before you: nobody was added by it."
@@ -70,6 +76,16 @@ impl Indicator {
                 "Nothing is sent to it. Compare the new safety number with the contact, in person \
                  or by voice, before you accept the key. A new device is the usual reason; \
                  somebody in between is the other one."
+            }
+            Self::SecretsDiffer => {
+                "Nothing is sent to it. Somebody mistyped, or somebody is in the contact's place \
+                 and does not know the secret. Speak with the contact another way, then both set \
+                 it again."
+            }
+            Self::SecretMissing => {
+                "Nothing is sent to it before both have set the secret again with `whist contact \
+                 set NAME --shared-secret`. If nobody asked for a new session, ask the contact \
+                 another way why there is one."
             }
             Self::InvitationUsedTwice => {
                 "Write nothing that matters. Compare safety numbers, and if they differ, remove \

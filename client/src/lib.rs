@@ -29,6 +29,7 @@ pub mod qr;
 pub mod rows;
 pub mod rpc;
 pub mod safety;
+mod stretch;
 mod surbs;
 pub mod terminal;
 mod texts;
@@ -43,4 +44,5 @@ pub use call::{
 };
 pub use client::{BadState, Client};
 pub use contacts::{KeyChange, Receipts};
+pub use stretch::stretch;
 pub use texts::Safety;

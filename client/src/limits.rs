@@ -36,6 +36,13 @@ pub const ARGON2_MEMORY_KIB_MAX: u32 = 4 * 1_024 * 1_024;
 pub const ARGON2_PASSES_MAX: u32 = 64;
 /// Lanes: one, so that the cost is the same on every machine.
 pub const ARGON2_LANES: u32 = 1;
+/// Memory of a shared secret's key derivation: what the smaller machine of the two has, since
+/// both have to come to the same.
+pub const SHARED_SECRET_MEMORY_KIB: u32 = 64 * 1_024;
+/// Passes over it: RFC 9106's second choice, for 64 MiB.
+pub const SHARED_SECRET_PASSES: u32 = 3;
+/// Seconds after which a command waits for that no longer: the slowest machine needs a few.
+pub const STRETCH_WAIT_S: u64 = 120;
 /// A tick that is later than this (the machine slept) is skipped: two packets of a fast profile
 /// are closer than that, so no burst can be seen.
 pub const TICK_LATE_MAX: Duration = Duration::from_millis(250);

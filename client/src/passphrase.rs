@@ -10,6 +10,7 @@ use whist_rt::{Exit, Failure, files, keys};
 use whist_timing::Rng;
 use zeroize::Zeroizing;
 
+use crate::call::Hidden;
 use crate::vault::{Credential, Factor, six_words};
 
 /// A passphrase above this is a mistake: a file of another kind.
@@ -150,6 +151,54 @@ impl NewSource {
     }
 }
 
+/// Where a secret comes from that a contact has too.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct SharedSource {
+    /// Mix a passphrase that the contact sets too into the keys; it is asked for on the terminal.
+    #[arg(long)]
+    pub shared_secret: bool,
+    /// The same, read from the first line of this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "shared_secret_command")]
+    pub shared_secret_file: Option<PathBuf>,
+    /// The same, read from the first line that this shell command prints.
+    #[arg(long, value_name = "COMMAND")]
+    pub shared_secret_command: Option<String>,
+}
+
+impl SharedSource {
+    /// The secret, if there is to be one; asked for twice, if the terminal may be asked.
+    ///
+    /// # Errors
+    /// One line and an exit code.
+    pub fn read(self, asks: bool) -> Result<Option<Hidden>, Failure> {
+        let found = match (&self.shared_secret_file, &self.shared_secret_command) {
+            (Some(file), _) => from_file(file)?,
+            (None, Some(command)) => from_command(command)?,
+            (None, None) if !self.shared_secret => return Ok(None),
+            (None, None) if !asks => {
+                let why = "no terminal: use --shared-secret-file or --shared-secret-command";
+                return Err(failure(why));
+            }
+            (None, None) => twice("Shared secret")?,
+        };
+        let end = found.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        let (line, _) = found.split_at(end.unwrap_or(found.len()));
+        let text = std::str::from_utf8(line).map_err(|_| failure("the secret is no text"))?;
+        if text.trim().is_empty() {
+            return Err(failure("the shared secret is empty"));
+        }
+        Ok(Some(Hidden::new(text.to_owned())))
+    }
+}
+
+fn twice(name: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let first = ask(&format!("{name}: "))?;
+    match *ask("The same again: ")? == *first {
+        true => Ok(first),
+        false => Err(failure("the two differ")),
+    }
+}
+
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let missing = || failure(format!("no such passphrase file: {}", path.display()));
     if !path.exists() {
@@ -284,6 +333,24 @@ mod tests {
             let failure = source(Some(&file), None).read(false).unwrap_err();
             assert!(failure.message.contains("chmod 600"), "{}", failure.message);
             assert!(!failure.message.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_shared_secret_is_the_first_line_and_never_an_empty_one() {
+        let from = |command: &str| SharedSource {
+            shared_secret_command: Some(command.to_owned()),
+            ..SharedSource::default()
+        };
+        let read = from("printf 'a b\nc\n'").read(false).unwrap();
+        assert_eq!(read, Some(Hidden::new("a b".to_owned())));
+        assert_eq!(SharedSource::default().read(true).unwrap(), None);
+        let asked = SharedSource {
+            shared_secret: true,
+            ..SharedSource::default()
+        };
+        for refused in [from("echo ' '").read(true), asked.read(false)] {
+            assert_eq!(refused.unwrap_err().exit, Exit::Usage);
         }
     }
 

@@ -217,6 +217,28 @@ pub struct ContactDetails {
     pub keeps: History,
     /// The id of its mailbox's provider.
     pub provider: String,
+    /// How far a passphrase that both know has come.
+    pub shared_secret: Shared,
+    /// Since when one is in the keys, in seconds since the Unix epoch.
+    pub shared_secret_since_s: Option<u64>,
+}
+
+/// How far a passphrase that both know has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Shared {
+    /// None is set.
+    None,
+    /// The session is a new one: nothing is sent before both have set it again.
+    Missing,
+    /// The contact has not said whether it has the same; it protects nothing yet.
+    Waiting,
+    /// Both have the same, and it comes into use with the next items.
+    Agreed,
+    /// The contact has another one: nothing is sent.
+    Differs,
+    /// It is in the keys.
+    InUse,
 }
 
 /// A contact as it is shown.

@@ -9,7 +9,8 @@ pub mod schema;
 mod status;
 
 pub use answer::{
-    Answer, AskerInfo, ContactDetails, ContactInfo, Invite, MessageState, Outgoing, Text, Until,
+    Answer, AskerInfo, ContactDetails, ContactInfo, Invite, MessageState, Outgoing, Shared, Text,
+    Until,
 };
 pub use hidden::Hidden;
 pub use net::{Check, Expected, NodeInfo, Segment};
@@ -239,6 +240,12 @@ pub enum Call {
         /// What happens when its key changes.
         #[serde(default)]
         key_change: Option<KeyChange>,
+        /// A passphrase that the contact has too, to be mixed into the keys once it has said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shared_secret: Option<Hidden>,
+        /// Take back one that is not in use, and demand none.
+        #[serde(default)]
+        no_shared_secret: bool,
     },
     /// Drop what a contact sends. It is not told.
     #[serde(rename = "contact.block")]

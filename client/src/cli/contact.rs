@@ -3,9 +3,10 @@
 use clap::{ArgGroup, Subcommand};
 use whist_rt::Failure;
 
-use super::{readers, streams};
+use super::{Context, readers, streams};
 use crate::call::Call;
 use crate::contacts::{KeyChange, Receipts};
+use crate::passphrase::SharedSource;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Contact {
@@ -30,6 +31,7 @@ pub(super) enum Contact {
   whist contact show alice
   whist contact set alice --timer 1d       texts of both disappear a day after reading
   whist contact set alice --receipts delivered
+  whist contact set alice --shared-secret  asks for a passphrase that alice sets too
   whist contact set alice --retention 7 --key-change block
   whist contact accept-key alice -         the number is read from stdin")]
     Contact {
@@ -60,7 +62,16 @@ pub(super) enum Of {
     #[command(group = ArgGroup::new("change")
         .required(true)
         .multiple(true)
-        .args(["receipts", "timer", "retention", "key_change"]))]
+        .args([
+            "receipts",
+            "timer",
+            "retention",
+            "key_change",
+            "shared_secret",
+            "shared_secret_file",
+            "shared_secret_command",
+            "no_shared_secret",
+        ]))]
     Set {
         /// Which.
         contact: String,
@@ -76,6 +87,14 @@ pub(super) enum Of {
         /// What happens when its key changes.
         #[arg(long, value_enum)]
         key_change: Option<KeyChange>,
+        #[command(flatten)]
+        shared_secret: SharedSource,
+        /// Take a shared secret back that is not in use, and demand none of a new session.
+        #[arg(
+            long,
+            conflicts_with_all = ["shared_secret", "shared_secret_file", "shared_secret_command"]
+        )]
+        no_shared_secret: bool,
     },
     /// Drop what a contact sends; it is not told.
     #[command(after_help = "Example: whist contact block eve")]
@@ -116,7 +135,7 @@ pub(super) enum Of {
 }
 
 impl Contact {
-    pub(super) fn call(self) -> Result<Call, Failure> {
+    pub(super) fn call(self, context: &Context) -> Result<Call, Failure> {
         match self {
             Self::Verify {
                 contact,
@@ -127,13 +146,13 @@ impl Contact {
                 number: equal.map(|words| number(&words)).transpose()?,
                 undo,
             }),
-            Self::Contact { what } => what.call(),
+            Self::Contact { what } => what.call(context),
         }
     }
 }
 
 impl Of {
-    fn call(self) -> Result<Call, Failure> {
+    fn call(self, context: &Context) -> Result<Call, Failure> {
         Ok(match self {
             Self::Show { contact } => Call::ContactShow { contact },
             Self::Rename { contact, name } => Call::ContactRename { contact, name },
@@ -143,12 +162,16 @@ impl Of {
                 timer,
                 retention,
                 key_change,
+                shared_secret,
+                no_shared_secret,
             } => Call::ContactSet {
                 contact,
                 receipts,
                 timer_s: timer,
                 retention_days: retention,
                 key_change,
+                shared_secret: shared_secret.read(context.asks)?,
+                no_shared_secret,
             },
             Self::Block { contact } => Call::ContactBlock { contact },
             Self::Unblock { contact } => Call::ContactUnblock { contact },

@@ -121,7 +121,7 @@ impl Cli {
         match command {
             Command::Machine(command) => command.run(&context),
             Command::People(command) => context.ask(&command.call(&context)?),
-            Command::Contact(command) => context.ask(&command.call()?),
+            Command::Contact(command) => context.ask(&command.call(&context)?),
             Command::Texts(command) => command.run(&context),
             Command::Keys(command) => context.ask(&command.call()?),
             Command::Reach(command) => context.ask(&command.call()?),

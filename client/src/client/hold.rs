@@ -158,6 +158,7 @@ impl Client {
                     break;
                 }
                 self.finish_word(now, id, sequence);
+                self.tend_secret(now, id, false);
             }
         }
     }

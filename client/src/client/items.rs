@@ -106,6 +106,7 @@ impl Client {
             Some(Body::Greeting { .. } | Body::Request { .. }) | None => {}
         }
         self.save_contact(id);
+        self.tend_secret(now, id, false);
     }
 
     pub(super) fn random_provider(&mut self, now: Now) -> Option<NodeId> {

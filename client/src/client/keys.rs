@@ -337,6 +337,8 @@ fn where_every_change_is_accepted_it_is_told_and_what_was_compared_counts_no_mor
         receipts: None,
         timer_s: None,
         retention_days: None,
+        shared_secret: None,
+        no_shared_secret: false,
         key_change: Some(crate::contacts::KeyChange::Accept),
     };
     rig.asked(alice, accept).unwrap();

@@ -80,6 +80,8 @@ fn set(contact: &str) -> Call {
         receipts: None,
         timer_s: None,
         retention_days: None,
+        shared_secret: None,
+        no_shared_secret: false,
         key_change: None,
     }
 }

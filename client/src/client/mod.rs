@@ -12,6 +12,7 @@ mod net;
 mod renew;
 mod replies;
 mod say;
+mod secret;
 mod send;
 mod status;
 mod upkeep;
@@ -81,6 +82,7 @@ enum Wish {
     Came { message: MessageId, until: Until },
     Texts { contact: Option<ContactId> },
     Search(Search),
+    Secret { contact: ContactId, salt: [u8; 32] },
 }
 
 /// A client: one send clock, one link, one mailbox, any number of contacts.
@@ -216,6 +218,7 @@ impl Client {
         let contacts: Vec<ContactId> = self.people.contacts.keys().copied().collect();
         for id in contacts {
             self.owe_receipt(now, id);
+            self.tend_secret(now, id, false);
         }
     }
 
@@ -448,6 +451,9 @@ impl Role for Client {
                     self.ask(now, tag, call);
                 }
             }
+            Input::Command(Command::Stretched { tag, secret }) => {
+                self.stretched(now, tag, secret.as_deref());
+            }
             Input::Command(Command::Gone { tag }) => self.gone(tag),
             Input::Command(Command::Unheard { tag }) => self.unheard(now, tag),
             Input::Command(Command::Lock) => self.lock(now),
@@ -478,6 +484,7 @@ impl Role for Client {
             .chain(self.entry.poll_timeout())
             .chain(self.expiry.poll_timeout())
             .chain(self.receipts_due())
+            .chain(self.secrets_due())
             .chain(self.holding_due())
             .min()
     }
@@ -528,6 +535,8 @@ mod past;
 mod quiet;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

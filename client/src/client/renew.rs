@@ -197,10 +197,12 @@ impl Client {
             let old = std::mem::replace(&mut contact.session, session);
             contact.old = Some(old);
             contact.row.old_until_ms = until;
+            Self::demand_secret(contact);
             contact.row.provider = provider;
             contact.row.address = address;
         }
         self.save_contact(id);
+        self.tend_secret(now, id, false);
     }
 
     /// Forgets sessions that nothing can come from any more.

@@ -77,6 +77,12 @@ enum Due {
         side: usize,
         life: u64,
     },
+    Stretched {
+        side: usize,
+        life: u64,
+        tag: u64,
+        secret: Option<std::sync::Arc<Secret<32>>>,
+    },
     Request {
         side: usize,
         exit: NodeId,
@@ -342,6 +348,25 @@ impl Rig {
                 self.sides[side].refreshed += 1;
                 self.at(Duration::ZERO, Due::Fresh { side, life });
             }
+            Output::Effect(Effect::Stretch {
+                tag,
+                passphrase,
+                salt,
+            }) => {
+                // As much of a key as a test needs, at no cost.
+                let words = [passphrase.expose().as_bytes(), &salt].concat();
+                let secret = Secret::new(blake3::derive_key("whist 2026 rig stretch v1", &words));
+                let secret = Some(secret.into());
+                self.at(
+                    COMMIT,
+                    Due::Stretched {
+                        side,
+                        life,
+                        tag,
+                        secret,
+                    },
+                );
+            }
             Output::Effect(Effect::Event(event)) => self.sides[side].events.push(event),
         }
     }
@@ -546,6 +571,16 @@ impl Rig {
                     let seed = Secret::new(blake3::derive_key("whist 2026 rig fresh v1", &time));
                     let seed = seed.into();
                     self.handle(side, Input::Command(Command::Fresh { seed }));
+                }
+            }
+            Due::Stretched {
+                side,
+                life,
+                tag,
+                secret,
+            } => {
+                if self.sides[side].life == life {
+                    self.handle(side, Input::Command(Command::Stretched { tag, secret }));
                 }
             }
             Due::Request {

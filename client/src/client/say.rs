@@ -10,6 +10,7 @@ use crate::api::Event;
 use crate::call::MessageState;
 use crate::client::Client;
 use crate::client::ask::{OTHER, REFUSED, UNKNOWN_CONTACT, key_changed};
+use crate::client::secret::refusal;
 use crate::contacts::{Coming, MessageRow, What};
 use crate::conversation::{Body, Loss, Word, pieces};
 use crate::ids::{ContactId, MessageId};
@@ -128,7 +129,7 @@ impl Client {
             let item = contact
                 .session
                 .seal(&plaintext, &mut self.rng)
-                .map_err(|error| RpcError::new(OTHER, error.to_string()))?;
+                .map_err(refusal)?;
             items.push(item);
         }
         Ok(items)
@@ -158,6 +159,7 @@ impl Client {
             self.push(now, exit, job, Duration::ZERO)
                 .map_err(|full| RpcError::new(OTHER, full.to_string()))?;
         }
+        self.tend_secret(now, id, false);
         Ok(())
     }
 

@@ -52,6 +52,7 @@ impl Client {
         }
         self.expire_texts(now);
         self.send_receipts(now);
+        self.send_about_secrets(now);
         self.finish_held(now);
         self.choose_peer(now);
     }

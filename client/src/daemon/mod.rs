@@ -9,6 +9,7 @@ mod socket;
 mod talk;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::SeedableRng as _;
@@ -159,6 +160,18 @@ async fn serve(
             Ok(seed) => drop(fresh.try_send(Command::Fresh { seed: seed.into() })),
             Err(error) => failing.fail(error.to_string()),
         },
+        // Beside the clock, which it would hold up; one at a time, the client sees to it.
+        Effect::Stretch {
+            tag,
+            passphrase,
+            salt,
+        } => {
+            let client = fresh.clone();
+            failing.spawn_blocking(move || {
+                let secret = crate::stretch(&passphrase, &salt).map(Arc::new);
+                let _ = client.blocking_send(Command::Stretched { tag, secret });
+            });
+        }
         Effect::Event(event) => board.show(event),
     };
     let options = DriverOptions::new(clock);

@@ -63,6 +63,11 @@ impl Person {
                     Ok(seed) => fresh.try_send(Command::Fresh { seed: seed.into() }).is_ok(),
                     Err(_) => false,
                 },
+                // Nobody in the demo sets a shared secret.
+                Effect::Stretch { tag, .. } => {
+                    let secret = None;
+                    fresh.try_send(Command::Stretched { tag, secret }).is_ok()
+                }
                 Effect::Event(event) => shown.try_send((clock.now().instant, event)).is_ok(),
             };
             if !kept {

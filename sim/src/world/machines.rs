@@ -267,6 +267,14 @@ impl Environment<Client> for ClientDisk {
                 let seed = Secret::new(blake3::derive_key("whist 2026 sim fresh v1", &time));
                 vec![(Duration::ZERO, whist::Command::Fresh { seed: seed.into() })]
             }
+            whist::Effect::Stretch {
+                tag,
+                passphrase,
+                salt,
+            } => {
+                let secret = whist::stretch(&passphrase, &salt).map(Into::into);
+                vec![(self.delay, whist::Command::Stretched { tag, secret })]
+            }
             whist::Effect::Event(event) => {
                 self.events.push((now.instant, event));
                 Vec::new()

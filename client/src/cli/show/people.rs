@@ -90,12 +90,34 @@ pub(super) fn details(contact: &Value, color: bool) -> String {
         count => format!("its texts are kept here for {}", days(count)),
     };
     lines.extend([key_change.to_owned(), receipts.to_owned(), timer, kept]);
+    lines.push(secret(contact, color));
     lines.push(format!(
         "it says that it keeps your texts {}",
         keeps(contact)
     ));
     lines.push(format!("mailbox provider: {}", field(contact, "provider")));
     lines.join("\n")
+}
+
+/// How far a passphrase that both know has come.
+fn secret(contact: &Value, color: bool) -> String {
+    let since = contact.get("shared_secret_since_s").and_then(Value::as_u64);
+    let used = since.map(|at| {
+        let ago = whist_rt::wall().as_secs().saturating_sub(at);
+        format!("in use for {}", duration(ago))
+    });
+    let state = match field(contact, "shared_secret").as_str() {
+        "missing" => marked("to be set again: nothing is sent before", color),
+        "waiting" => "waiting for the contact".to_owned(),
+        "agreed" => "agreed; in use with the next items".to_owned(),
+        "differs" => marked("differs from the contact's: nothing is sent", color),
+        "in_use" => return format!("shared secret: {}", used.unwrap_or_default()),
+        _ => "none".to_owned(),
+    };
+    match used {
+        Some(used) => format!("shared secret: {state} (an earlier one is {used})"),
+        None => format!("shared secret: {state}"),
+    }
 }
 
 /// How sure one is of whom one writes to, and what becomes of it there.

@@ -3,7 +3,7 @@
 use whist_types::Now;
 
 use super::{OTHER, USAGE};
-use crate::call::{Answer, ContactDetails};
+use crate::call::{Answer, Call, ContactDetails};
 use crate::client::Client;
 use crate::contacts::{Contact, KeyChange, Receipts, What, old_session_key};
 use crate::conversation::{Settings, Word};
@@ -18,7 +18,7 @@ impl Client {
         SafetyNumber::of(&self.identity().public(), &contact.peer())
     }
 
-    pub(super) fn known(&self, name: &str) -> Result<(ContactId, &Contact), RpcError> {
+    pub(in crate::client) fn known(&self, name: &str) -> Result<(ContactId, &Contact), RpcError> {
         let id = self.contact_of(name)?;
         let contact = self.people.contacts.get(&id);
         contact
@@ -80,6 +80,8 @@ impl Client {
         let own = self.identity().public();
         let new_number = new.map(|key| SafetyNumber::of(&own, &key).to_string());
         let terms = &contact.row.terms;
+        let note = contact.row.secret;
+        let since = (note.count > 0).then_some(note.since_s);
         let details = |info| ContactDetails {
             info,
             number,
@@ -89,6 +91,8 @@ impl Client {
             timer_s: terms.timer_s,
             retention_days: terms.retention,
             keeps: terms.peer_history,
+            shared_secret: contact.shared(),
+            shared_secret_since_s: since,
             provider: contact.row.provider.to_string(),
         };
         let mut list = self.contact_list(now).into_iter();
@@ -108,7 +112,43 @@ impl Client {
         done()
     }
 
-    pub(super) fn ask_contact_set(
+    pub(super) fn ask_contact_change(
+        &mut self,
+        now: Now,
+        tag: u64,
+        call: Call,
+    ) -> Result<Option<Answer>, RpcError> {
+        let Call::ContactSet {
+            contact,
+            receipts,
+            timer_s,
+            retention_days,
+            key_change,
+            shared_secret,
+            no_shared_secret,
+        } = call
+        else {
+            return done();
+        };
+        if shared_secret.is_some() && no_shared_secret {
+            let why = "a shared secret is either set or taken back";
+            return Err(RpcError::new(USAGE, why));
+        }
+        if let Some(key_change) = key_change {
+            self.set_key_change(&contact, key_change);
+        }
+        self.ask_contact_set(now, &contact, receipts, timer_s, retention_days)?;
+        if no_shared_secret {
+            let id = self.contact_of(&contact)?;
+            self.drop_secret(now, id)?;
+        }
+        match shared_secret {
+            Some(secret) => self.ask_shared_secret(now, tag, &contact, secret),
+            None => done(),
+        }
+    }
+
+    fn ask_contact_set(
         &mut self,
         now: Now,
         name: &str,

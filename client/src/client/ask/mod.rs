@@ -70,6 +70,7 @@ impl Client {
             }
             Call::NetNodes {} => Ok(Some(self.net_nodes(now))),
             Call::NetCheck { clock_is_wrong } => self.ask_net_check(now, clock_is_wrong),
+            call @ Call::ContactSet { .. } => self.ask_contact_change(now, tag, call),
             other => self.ask_of_people(now, other),
         };
         match answer {
@@ -88,18 +89,6 @@ impl Client {
             } => self.ask_verify(&contact, number.as_deref(), undo),
             Call::ContactShow { contact } => self.ask_contact_show(now, &contact),
             Call::ContactRename { contact, name } => self.ask_contact_rename(&contact, &name),
-            Call::ContactSet {
-                contact,
-                receipts,
-                timer_s,
-                retention_days,
-                key_change,
-            } => {
-                if let Some(key_change) = key_change {
-                    self.set_key_change(&contact, key_change);
-                }
-                self.ask_contact_set(now, &contact, receipts, timer_s, retention_days)
-            }
             Call::ContactBlock { contact } => self.ask_contact_block(&contact, true),
             Call::ContactUnblock { contact } => self.ask_contact_block(&contact, false),
             Call::ContactAcceptKey { contact, number } => {
@@ -195,7 +184,7 @@ impl Client {
                     state,
                 })
             }
-            Wish::Search(_) => None,
+            Wish::Search(_) | Wish::Secret { .. } => None,
             Wish::Texts { contact } => {
                 let texts = self.take_texts(now, tag, *contact);
                 (!texts.is_empty()).then_some(Answer::Texts { texts })
@@ -233,6 +222,7 @@ fn too_late(wish: &Wish) -> RpcError {
                 }
             },
         ),
+        Wish::Secret { .. } => RpcError::new(TIMED_OUT, "the shared secret is not set"),
         Wish::Texts { .. } | Wish::Search(_) => RpcError::new(TIMED_OUT, "nothing came"),
     }
 }

@@ -182,7 +182,10 @@ impl Client {
         }
         self.stop_sending(now, message);
         self.drop_text(message);
-        self.say_instead(now, message, &Word::Nothing)?;
+        if self.say_instead(now, message, &Word::Nothing).is_err() {
+            // Nothing is sealed to this contact now. Its next word says that none is to come.
+            self.give_word_up(now, message, MessageState::Failed);
+        }
         done()
     }
 

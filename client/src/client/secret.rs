@@ -15,7 +15,7 @@ use crate::contacts::{Contact, SecretNote};
 use crate::conversation::DEVICE;
 use crate::ids::ContactId;
 use crate::indicators::Indicator;
-use crate::limits::STRETCH_MAX;
+use crate::limits::STRETCH_WAIT_S;
 use crate::rpc::RpcError;
 
 /// Why nothing is sealed, or nothing is changed, in the words of a person.
@@ -87,7 +87,7 @@ impl Client {
         if self.waiters.iter().any(|waiter| computed(&waiter.wish)) {
             return Err(RpcError::new(OTHER, "another shared secret is being set"));
         }
-        self.wait(now, tag, STRETCH_MAX, Wish::Secret { contact: id, salt })?;
+        self.wait(now, tag, STRETCH_WAIT_S, Wish::Secret { contact: id, salt })?;
         let effect = Effect::Stretch {
             tag,
             passphrase,
@@ -193,7 +193,10 @@ impl Client {
 
     /// A session takes another one's place: what had a secret goes on with one, or not at all.
     pub(super) fn demand_secret(contact: &mut Contact) {
-        let old = contact.old.as_ref().map(whist_ratchet::Session::secret_state);
+        let old = contact
+            .old
+            .as_ref()
+            .map(whist_ratchet::Session::secret_state);
         if old.is_some_and(|state| state != SecretState::None) {
             contact.session.require_secret();
         }
