@@ -88,15 +88,21 @@ impl Machine {
     }
 }
 
+const COPIES: &str = "warning: this file system copies on write: what `whist panic`, duress and \
+                      deleting overwrite may stay on the disk; --home elsewhere is better";
+
 fn init(context: &Context, network: Option<PathBuf>, rate: Option<Rate>) -> Result<(), Failure> {
     let network = network
         .or_else(|| context.config.network.clone())
         .ok_or_else(|| Failure::new(Exit::Usage, "which network? use --network FILE"))?;
     let rate = rate.unwrap_or(context.config.rate);
-    let passphrase = daemon::init(&context.home, &network, rate.number(), &context.passphrase)?;
+    let made = daemon::init(&context.home, &network, rate.number(), &context.passphrase)?;
     let home = context.home.display();
+    if !made.erases {
+        streams::say(COPIES)?;
+    }
     if context.starts {
-        start::start(context, &passphrase)?;
+        start::start(context, &made.passphrase)?;
     }
     if context.json {
         let done = serde_json::json!({ "home": home.to_string(), "daemon": context.starts });

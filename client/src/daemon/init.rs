@@ -1,12 +1,12 @@
 //! `whist init`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rand_core::SeedableRng as _;
 use whist_netdoc::Network;
 use whist_rt::state::StateDir;
-use whist_rt::{Exit, Failure, files, keys};
+use whist_rt::{Exit, Failure, files, in_place, keys};
 use whist_timing::Rng;
 use zeroize::Zeroizing;
 
@@ -20,9 +20,22 @@ const NETWORK_BYTES_MAX: u64 = 1 << 20;
 /// What opening the vault should cost on the machine that made it.
 const UNLOCK: Duration = Duration::from_millis(500);
 
+/// What `init` made.
+pub struct Made {
+    /// The passphrase, for the daemon that is started next.
+    pub passphrase: Zeroizing<Vec<u8>>,
+    /// Whether what is overwritten in its files is gone, as far as the file system knows.
+    pub erases: bool,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Made([redacted])")
+    }
+}
+
 /// `whist init`: makes the home folder and the vault, with network and profile in it. Connects
-/// nowhere: the daemon picks guard, mailbox and drops when it has the first consensus. Gives the
-/// passphrase, for the daemon that is started next.
+/// nowhere: the daemon picks guard, mailbox and drops when it has the first consensus.
 ///
 /// # Errors
 /// One line and an exit code.
@@ -31,7 +44,7 @@ pub fn init(
     network: &Path,
     profile: u8,
     passphrase: &passphrase::Source,
-) -> Result<Zeroizing<Vec<u8>>, Failure> {
+) -> Result<Made, Failure> {
     let usage = |what: String| Failure::new(Exit::Usage, format!("{}: {what}", network.display()));
     let text = files::read(network, NETWORK_BYTES_MAX)?
         .and_then(|bytes| String::from_utf8(bytes).ok())
@@ -54,7 +67,12 @@ pub fn init(
         batch.put(table, key.to_vec(), value.to_vec());
     }
     vault.apply(&batch)?;
-    Ok(known)
+    // What cannot be told is no promise.
+    let erases = |file: &PathBuf| in_place::is_kept(file).unwrap_or(false);
+    Ok(Made {
+        passphrase: known,
+        erases: Vault::files(home).iter().all(erases),
+    })
 }
 
 /// The cost at which this machine takes half a second, and 64 MiB at least.

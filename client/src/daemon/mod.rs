@@ -22,7 +22,7 @@ use whist_rt::{
 };
 use whist_timing::Rng;
 
-pub use init::init;
+pub use init::{Made, init};
 
 use crate::api::{Command, Effect};
 use crate::client::Client;

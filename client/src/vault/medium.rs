@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::StorageBackend;
-use whist_rt::keys;
+use whist_rt::{in_place, keys};
 
 /// The files, in the order in which they are made: with the last one, the vault is there.
 pub(super) const FILES: [&str; 3] = ["vault.redb", "shreds", "slots"];
@@ -97,6 +97,8 @@ impl Media {
                 .create_new(true)
                 .mode(0o600)
                 .open(path(home, file))
+                // What is overwritten there is to be gone.
+                .inspect(in_place::keep)
         };
         Self::of(made(0)?, made(1)?, made(2)?)
     }

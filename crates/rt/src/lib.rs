@@ -6,6 +6,7 @@ mod driver;
 mod error;
 mod exit;
 pub mod files;
+pub mod in_place;
 pub mod keys;
 pub mod limits;
 mod links;
