@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use whist_types::Secret;
+use zeroize::Zeroizing;
 
 use crate::call::{Answer, Call, Hidden, MessageState};
 use crate::ids::{AskerId, BannerId, MessageId};
@@ -61,6 +62,11 @@ pub enum Command {
         /// The secret, or nothing without the memory for it.
         secret: Option<Arc<Secret<32>>>,
     },
+    /// The answer to this call was handed over: texts in it are kept for nobody any more.
+    Heard {
+        /// The call's tag.
+        tag: u64,
+    },
     /// The answer to this call could not be handed over. Texts in it wait to be read again.
     Unheard {
         /// The call's tag.
@@ -109,7 +115,7 @@ pub enum Event {
         /// The contact's name.
         contact: String,
         /// The text.
-        text: String,
+        text: Zeroizing<String>,
     },
     /// A contact changed or deleted a text of its own.
     Revised {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use borsh::{BorshDeserialize, BorshSerialize};
 use whist_ratchet::{Invitation, InvitationKey, PersonKey, Session};
 use whist_types::{Instant, ItemHash, MailboxAddress, NodeId, Wall};
+use zeroize::Zeroize as _;
 
 use crate::conversation::{History, Incoming, Loss, RECEIPT_SPAN};
 use crate::ids::{ContactId, InvitationId, MessageId, PendingId};
@@ -323,6 +324,14 @@ impl InvitationRow {
     }
 }
 
+impl Drop for InvitationRow {
+    fn drop(&mut self) {
+        self.key.zeroize();
+        self.prekeys.zeroize();
+        self.given.zeroize();
+    }
+}
+
 /// Somebody's invitation that waits to be opened.
 #[derive(Clone, BorshSerialize, BorshDeserialize)]
 pub(crate) struct PendingRow {
@@ -339,6 +348,15 @@ pub(crate) struct PendingRow {
 impl PendingRow {
     pub(crate) const fn key(&self) -> InvitationKey {
         InvitationKey::from_bytes(self.key)
+    }
+}
+
+impl Drop for PendingRow {
+    fn drop(&mut self) {
+        self.name.zeroize();
+        self.key.zeroize();
+        self.token.zeroize();
+        self.note.zeroize();
     }
 }
 

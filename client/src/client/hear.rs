@@ -2,6 +2,7 @@
 
 use whist_timing::exponential;
 use whist_types::{Instant, Now};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::api::Event;
 use crate::call::MessageState;
@@ -52,7 +53,7 @@ impl Client {
         now: Now,
         contact: ContactId,
         sequence: u64,
-        (answers, timer_s, text): (Option<Place>, u32, String),
+        (answers, timer_s, text): (Option<Place>, u32, Zeroizing<String>),
     ) {
         let id = self.own.next_text();
         let known = self.people.contacts.get(&contact);
@@ -62,7 +63,7 @@ impl Client {
                 own: false,
                 sequence,
             },
-            text: text.clone(),
+            text: text.to_string(),
             at_s: now.wall.as_secs(),
             answers,
             timer_s,
@@ -84,15 +85,29 @@ impl Client {
     }
 
     /// The contact changed or deleted a text of its own.
-    fn revise(&mut self, contact: ContactId, sequence: u64, text: Option<String>) {
+    fn revise(&mut self, contact: ContactId, sequence: u64, text: Option<Zeroizing<String>>) {
         let place = Place {
             own: false,
             sequence,
         };
+        let is = |row: &TextRow| row.contact == contact && row.place == place;
+        // Another version, or its end, is what comes back if nobody got it.
+        for (_, texts) in &mut self.handed {
+            for (_, row) in texts.iter_mut().filter(|(_, row)| is(row)) {
+                if let Some(text) = &text {
+                    row.text.zeroize();
+                    row.text.push_str(text);
+                    row.edited = true;
+                }
+            }
+        }
+        if text.is_none() {
+            self.unhand(|_, row| is(row));
+        }
         let Some(id) = self.texts.find(contact, place) else {
             return;
         };
-        if self.revise_text(id, text) {
+        if self.revise_text(id, text.as_ref().map(|text| text.as_str())) {
             let contact = self.name_of(contact);
             self.show(Event::Revised {
                 contact,

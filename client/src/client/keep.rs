@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use whist_types::{Instant, Now};
+use zeroize::Zeroize as _;
 
 use crate::call::MessageState;
 use crate::client::Client;
@@ -132,7 +133,7 @@ impl Client {
     }
 
     /// Another version of a text, or its end; whether anything changed.
-    pub(super) fn revise_text(&mut self, id: MessageId, text: Option<String>) -> bool {
+    pub(super) fn revise_text(&mut self, id: MessageId, text: Option<&str>) -> bool {
         let unread = self.texts.is_unread(id);
         let Some(row) = self.texts.row(id).filter(|row| !row.deleted) else {
             return false;
@@ -140,11 +141,12 @@ impl Client {
         let mut row = row.clone();
         match text {
             Some(text) => {
-                row.text = text;
+                row.text.zeroize();
+                row.text.push_str(text);
                 row.edited = true;
             }
             None => {
-                row.text = String::new();
+                row.text.zeroize();
                 row.deleted = true;
             }
         }
@@ -262,15 +264,18 @@ impl Client {
                 // What is kept no longer here is sent all the same; what its timer ends is not.
                 let ended = row.gone_s().is_some_and(|at| at <= second);
                 match self.goes_s(id, row) {
-                    Some(at) if at <= second => over.push((id, ended && row.place.own)),
+                    Some(at) if at <= second => over.push((id, ended, row.place.own)),
                     Some(at) => later.push(at),
                     None => {}
                 }
             }
             later.into_iter().for_each(|at| self.expiry.by(at));
-            for (id, ended) in over {
+            for (id, ended, own) in over {
                 self.drop_text(id);
                 if ended {
+                    self.unhand(|handed, _| handed == id);
+                }
+                if ended && own {
                     self.text_expired(now, id);
                 }
             }

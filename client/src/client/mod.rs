@@ -115,7 +115,8 @@ pub struct Client {
     last_ticket: u64,
     outputs: VecDeque<Output<Effect>>,
     waiters: Vec<Waiter>,
-    /// Texts that the last answers took, by the call's tag, in case one turns out to be unheard.
+    /// Texts of answers that are not known to be handed over, by the call's tag, in case one turns
+    /// out to be unheard.
     handed: VecDeque<(u64, Vec<(MessageId, TextRow)>)>,
     losses: LossTest<SurbId, NodeId>,
     stats: Stats,
@@ -455,6 +456,7 @@ impl Role for Client {
                 self.stretched(now, tag, secret.as_deref());
             }
             Input::Command(Command::Gone { tag }) => self.gone(tag),
+            Input::Command(Command::Heard { tag }) => self.handed_over(tag),
             Input::Command(Command::Unheard { tag }) => self.unheard(now, tag),
             Input::Command(Command::Lock) => self.lock(now),
             Input::Command(Command::Unlock { rows }) => self.unlock(now, &rows),

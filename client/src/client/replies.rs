@@ -254,7 +254,7 @@ impl Client {
         });
         self.waiters = waiters;
         self.show(Event::AddFailed {
-            contact: pending.name,
+            contact: pending.name.clone(),
             reason: reason.to_owned(),
         });
         self.raise(now, what, None);

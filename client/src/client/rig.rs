@@ -290,7 +290,7 @@ impl Rig {
         let texts = self.sides[side].events.iter();
         texts
             .filter_map(|event| match event {
-                Event::Received { contact, text } => Some((contact.clone(), text.clone())),
+                Event::Received { contact, text } => Some((contact.clone(), text.to_string())),
                 _ => None,
             })
             .collect()

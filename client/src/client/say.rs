@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use whist_ratchet::SealedItem;
 use whist_types::Now;
+use zeroize::Zeroizing;
 
 use crate::api::Event;
 use crate::call::MessageState;
@@ -47,7 +48,7 @@ impl Client {
         }
         let sequence = contact.row.next_out;
         let loss = contact.loss(now.wall, sequence);
-        let bodies: Vec<Body> = pieces(sequence, loss, &word.encode())
+        let bodies: Vec<Body> = pieces(sequence, loss, &Zeroizing::new(word.encode()))
             .into_iter()
             .map(Body::Piece)
             .collect();
@@ -96,7 +97,7 @@ impl Client {
             return Err(RpcError::new(OTHER, "there is no such text"));
         };
         let loss = contact.loss(now.wall, row.sequence);
-        let bodies: Vec<Body> = pieces(row.sequence, loss, &word.encode())
+        let bodies: Vec<Body> = pieces(row.sequence, loss, &Zeroizing::new(word.encode()))
             .into_iter()
             .map(Body::Piece)
             .collect();

@@ -176,6 +176,50 @@ fn texts_of_an_answer_that_nobody_got_are_read_again_after_a_restart_too() {
 }
 
 #[test]
+fn of_texts_that_were_handed_over_nothing_is_kept_aside_and_what_is_over_comes_back_to_nobody() {
+    let (mut rig, alice, bob) = Rig::pair(parameters());
+    for text in ["one", "two", "three"] {
+        rig.send(alice, "bob", text);
+    }
+    rig.until("the texts", |rig| rig.texts(bob).len() == 3);
+    receive(&mut rig, bob, 1, 0);
+    assert_eq!(read(&rig, bob, 1).len(), 3);
+    let of = |rig: &mut Rig| client(rig, bob).handed.clone();
+    let (tag, texts) = of(&mut rig)[0].clone();
+    assert_eq!((tag, texts.len()), (1, 3));
+    // Deleted here; changed by its sender; and one that nobody touched.
+    let message = texts[0].0;
+    let everybody = false;
+    let delete = Call::MessageDelete { message, everybody };
+    rig.asked(bob, delete).unwrap();
+    let history = Call::History {
+        contact: None,
+        before: None,
+        limit: None,
+    };
+    let Ok(Answer::Texts { texts: sent }) = rig.asked(alice, history) else {
+        panic!("no texts");
+    };
+    let edit = Call::MessageEdit {
+        message: sent[1].message,
+        text: "other".to_owned(),
+    };
+    rig.asked(alice, edit).unwrap();
+    rig.until("the change", |rig| {
+        let it = rig.sides[bob].client.as_ref().unwrap();
+        it.handed[0].1[0].1.edited
+    });
+    rig.handle(bob, Input::Command(Command::Unheard { tag: 1 }));
+    receive(&mut rig, bob, 2, 0);
+    assert_eq!(read(&rig, bob, 2), ["other", "three"]);
+    rig.handle(bob, Input::Command(Command::Heard { tag: 2 }));
+    assert!(of(&mut rig).is_empty());
+    rig.handle(bob, Input::Command(Command::Unheard { tag: 2 }));
+    receive(&mut rig, bob, 3, 0);
+    assert!(read(&rig, bob, 3).is_empty());
+}
+
+#[test]
 fn a_text_that_was_given_up_does_not_hold_back_later_ones() {
     let (mut rig, alice, bob) = Rig::pair(parameters());
     rig.send(alice, "bob", "one");

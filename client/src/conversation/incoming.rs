@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use zeroize::Zeroizing;
+
 use super::marks::Marks;
 use super::{Loss, Piece};
 use crate::limits::{BYTES_AHEAD_MAX, PIECE_AHEAD_BYTES, TEXTS_AHEAD_MAX};
@@ -10,7 +12,7 @@ use crate::limits::{BYTES_AHEAD_MAX, PIECE_AHEAD_BYTES, TEXTS_AHEAD_MAX};
 #[derive(Debug, Default)]
 struct Parts {
     count: u16,
-    parts: BTreeMap<u16, Vec<u8>>,
+    parts: BTreeMap<u16, Zeroizing<Vec<u8>>>,
 }
 
 impl Parts {
@@ -24,10 +26,15 @@ impl Parts {
     }
 
     fn whole(self, sequence: u64) -> Whole {
+        let length = self.parts.values().map(|data| data.len()).sum();
+        let mut bytes = Vec::with_capacity(length);
+        for data in self.parts.values() {
+            bytes.extend_from_slice(data);
+        }
         Whole {
             sequence,
             count: self.count,
-            bytes: self.parts.into_values().flatten().collect(),
+            bytes: Zeroizing::new(bytes),
         }
     }
 }
@@ -98,7 +105,7 @@ pub struct Whole {
     /// How many pieces it came in.
     pub count: u16,
     /// The word.
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
 }
 
 /// The incoming side of a conversation.
@@ -294,7 +301,7 @@ mod tests {
     }
 
     fn said(whole: Whole) -> String {
-        String::from_utf8(whole.bytes).unwrap()
+        String::from_utf8(whole.bytes.to_vec()).unwrap()
     }
 
     proptest! {
@@ -389,7 +396,7 @@ mod tests {
             Taken::Complete(vec![Whole {
                 sequence: 4,
                 count: 3,
-                bytes: text.into_bytes(),
+                bytes: Zeroizing::new(text.into_bytes()),
             }])
         );
         assert_eq!(again.next(), 5);
@@ -511,7 +518,7 @@ mod tests {
                 index,
                 count: 50,
                 loss: all,
-                data: Vec::new(),
+                data: Zeroizing::default(),
             };
             kept += usize::from(incoming.take(piece) == Taken::Kept);
             let spared = sequence.saturating_sub(Loss::SPAN) < 2;
@@ -552,7 +559,7 @@ mod tests {
             Taken::Complete(vec![Whole {
                 sequence: 1,
                 count: 1,
-                bytes: Vec::new(),
+                bytes: Zeroizing::default(),
             }])
         );
     }

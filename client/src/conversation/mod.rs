@@ -63,6 +63,7 @@ mod word;
 
 use whist_ratchet::{BODY_MAX, FIRST_PAYLOAD_MAX};
 use whist_types::{MailboxAddress, NodeId, Reader, Writer};
+use zeroize::Zeroizing;
 
 pub use incoming::{Incoming, Lifted, Missing, Taken, Whole};
 pub use loss::Loss;
@@ -139,7 +140,7 @@ pub struct Piece {
     /// Which words before are given up.
     pub loss: Loss,
     /// Its bytes.
-    pub data: Vec<u8>,
+    pub data: Zeroizing<Vec<u8>>,
 }
 
 impl Body {
@@ -206,7 +207,7 @@ impl Body {
                     index: r.u16().ok()?,
                     count: r.u16().ok()?,
                     loss: Loss::read(&mut r)?,
-                    data: r.rest().to_vec(),
+                    data: Zeroizing::new(r.rest().to_vec()),
                 };
                 let sound = piece.index < piece.count
                     && (1..=piece.sequence).contains(&piece.loss.floor)
@@ -243,7 +244,7 @@ pub fn pieces(sequence: u64, loss: Loss, word: &[u8]) -> Vec<Piece> {
             index,
             count,
             loss,
-            data: data.to_vec(),
+            data: Zeroizing::new(data.to_vec()),
         })
         .collect()
 }

@@ -51,6 +51,7 @@
 
 use whist_ratchet::BUNDLE_BYTES;
 use whist_types::{Reader, Writer};
+use zeroize::Zeroizing;
 
 use crate::limits::{TEXT_BYTES_MAX, TIMER_S_MAX};
 
@@ -145,14 +146,14 @@ pub enum Word {
         /// Seconds until it disappears, or 0.
         timer_s: u32,
         /// What is said.
-        text: String,
+        text: Zeroizing<String>,
     },
     /// Another version of a text of the sender's.
     Edit {
         /// Its number.
         sequence: u64,
         /// What it says now.
-        text: String,
+        text: Zeroizing<String>,
     },
     /// A text of the sender's goes.
     Delete {
@@ -250,11 +251,11 @@ impl Word {
     }
 }
 
-fn said(bytes: &[u8]) -> Option<String> {
+fn said(bytes: &[u8]) -> Option<Zeroizing<String>> {
     if bytes.len() > TEXT_BYTES_MAX {
         return None;
     }
-    String::from_utf8(bytes.to_vec()).ok()
+    String::from_utf8(bytes.to_vec()).ok().map(Zeroizing::new)
 }
 
 fn settings(r: &mut Reader<'_>) -> Option<Settings> {
@@ -283,7 +284,7 @@ mod tests {
         let text = |answers| Word::Text {
             answers,
             timer_s: 60,
-            text: "whist \u{1F0CF}".into(),
+            text: Zeroizing::new("whist \u{1F0CF}".to_owned()),
         };
         let place = |own| Some(Place { own, sequence: 7 });
         let settings = |history| {
@@ -299,7 +300,7 @@ mod tests {
             text(place(false)),
             Word::Edit {
                 sequence: 4,
-                text: String::new(),
+                text: Zeroizing::default(),
             },
             Word::Delete { sequence: 9 },
             settings(History::None),

@@ -183,6 +183,11 @@ impl Desk {
         }
     }
 
+    /// The answer to this call was written.
+    pub(super) async fn heard(&self, tag: u64) {
+        let _ = self.client.send(Command::Heard { tag }).await;
+    }
+
     /// Nobody got the answer to this call.
     pub(super) async fn unheard(&self, tag: u64) {
         let _ = self.client.send(Command::Unheard { tag }).await;

@@ -23,6 +23,8 @@ struct Line {
     id: Value,
     /// The call that it answers, if the client was asked.
     tag: Option<u64>,
+    /// Whether there are texts in it, which the client keeps until it is written.
+    texts: bool,
     /// The era of which it may tell; `None` if it tells of nobody.
     era: Option<u64>,
     /// Whether the daemon ends when it is written.
@@ -35,6 +37,7 @@ impl Line {
             text,
             id: Value::Null,
             tag: None,
+            texts: false,
             era: None,
             last: false,
         }
@@ -185,6 +188,7 @@ async fn answer(desk: &Desk, id: &Value, asked: Asked, closed: &Shutdown, lines:
     }
     let line = Line {
         tag: Some(tag),
+        texts: matches!(told, Ok(Answer::Texts { .. })),
         era: Some(era),
         ..Line::answer(id, told.and_then(value))
     };
@@ -230,6 +234,8 @@ async fn write_lines(mut write: OwnedWriteHalf, mut queue: mpsc::Receiver<Line>,
             if let Some(tag) = line.tag {
                 desk.unheard(tag).await;
             }
+        } else if let Some(tag) = line.tag.filter(|_| line.texts) {
+            desk.heard(tag).await;
         }
     }
 }

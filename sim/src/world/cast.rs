@@ -307,7 +307,7 @@ impl Cast {
             .events
             .iter()
             .filter_map(|(at, event)| match event {
-                Event::Received { text, .. } => Some((*at, text.clone())),
+                Event::Received { text, .. } => Some((*at, text.to_string())),
                 _ => None,
             });
         texts.collect()

@@ -252,9 +252,7 @@ impl Client {
         }
         self.forget_early(own);
         self.stop_holding(id);
-        self.handed.iter_mut().for_each(|(_, texts)| {
-            texts.retain(|(_, row)| row.contact != id);
-        });
+        self.unhand(|_, row| row.contact == id);
         if let Some(mailbox) = &mut self.mailbox {
             mailbox.forget(&own);
         }

@@ -224,6 +224,7 @@ impl Client {
             )?;
         }
         self.drop_text(message);
+        self.unhand(|id, _| id == message);
         done()
     }
 
@@ -243,10 +244,10 @@ impl Client {
         }
         let word = Word::Edit {
             sequence: place.sequence,
-            text: text.clone(),
+            text: text.clone().into(),
         };
         self.say(now, contact, What::Edit(message), &word)?;
-        self.revise_text(message, Some(text));
+        self.revise_text(message, Some(&text));
         done()
     }
 

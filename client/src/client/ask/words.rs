@@ -64,7 +64,7 @@ impl Client {
         let word = Word::Text {
             answers,
             timer_s,
-            text: text.to_owned(),
+            text: text.to_owned().into(),
         };
         let sequence = contact.map_or(0, |contact| contact.row.next_out);
         let safety = contact.map_or(Safety::Unverified, Contact::safety);
@@ -144,13 +144,29 @@ impl Client {
         }
     }
 
-    /// Nobody got the answer to this call: the texts in it wait to be read again, in their places.
+    /// The answer to this call was handed over.
+    pub(in crate::client) fn handed_over(&mut self, tag: u64) {
+        self.handed.retain(|(handed, _)| *handed != tag);
+    }
+
+    /// These texts are over: they come back to nobody.
+    pub(in crate::client) fn unhand(&mut self, over: impl Fn(MessageId, &TextRow) -> bool) {
+        for (_, texts) in &mut self.handed {
+            texts.retain(|(id, row)| !over(*id, row));
+        }
+    }
+
+    /// Nobody got the answer to this call: the texts in it wait to be read again, in their places
+    /// and as they are now.
     pub(in crate::client) fn unheard(&mut self, now: Now, tag: u64) {
         let Some(place) = self.handed.iter().position(|(handed, _)| *handed == tag) else {
             return;
         };
         let (_, texts) = self.handed.remove(place).unwrap_or_default();
         for (id, row) in texts {
+            // A history that keeps none has it no more; what is over is not among these.
+            let mut row = self.texts.row(id).cloned().unwrap_or(row);
+            row.since_s = None;
             self.text_unread(now, id, row);
         }
     }
