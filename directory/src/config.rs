@@ -64,11 +64,21 @@ pub(crate) fn parameters(demo: bool, changes: &toml::Table) -> Result<Parameters
         Parameters::default()
     };
     let wrong = |error: String| Failure::new(Exit::Usage, format!("[parameters]: {error}"));
-    let mut table = toml::Table::try_from(&base).map_err(|error| wrong(error.to_string()))?;
-    table.extend(changes.clone());
-    let parameters: Parameters = table
-        .try_into()
-        .map_err(|error: toml::de::Error| wrong(error.message().to_owned()))?;
+    let table = toml::Table::try_from(&base).map_err(|error| wrong(error.to_string()))?;
+    let changed = |changes: toml::Table| {
+        let mut table = table.clone();
+        table.extend(changes);
+        table.try_into()
+    };
+    let parameters: Parameters = changed(changes.clone()).map_err(|error: toml::de::Error| {
+        // The error names no key of a table that was read before: it is the one that fails alone.
+        let fails = |(key, value): &(&String, &toml::Value)| {
+            let alone = toml::Table::from_iter([((*key).clone(), (*value).clone())]);
+            changed(alone).is_err()
+        };
+        let key = changes.iter().find(fails).map_or("", |(key, _)| key);
+        wrong(format!("{key}: {}", error.message()))
+    })?;
     parameters
         .check()
         .map_err(|error| wrong(error.to_string()))?;
@@ -125,6 +135,19 @@ mod tests {
             zero.message,
             "[parameters]: delay_mean_ms: 0 is outside of 1 to 600000"
         );
+        for (bad, why) in [
+            (
+                "layers = 3\ndelay_mean_ms = \"x\"",
+                "delay_mean_ms: invalid type",
+            ),
+            (
+                "layers = 3\nrare_mean_ms = 9999999999",
+                "rare_mean_ms: invalid value",
+            ),
+        ] {
+            let refused = parameters(&format!("[parameters]\n{bad}")).unwrap_err();
+            assert!(refused.message.contains(why), "{refused:?}");
+        }
         let demo = parameters("demo = true\n[parameters]\ndelay_mean_ms = 70").unwrap();
         let expected = Parameters {
             delay_mean_ms: 70,
