@@ -171,8 +171,8 @@ pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 pub const HEADER_CHUNKS_MAX: u32 = 16;
 /// An invitation that was not used dies with its drop after this (protocol.md §3).
 pub const INVITATION_LIFE: Duration = Duration::from_secs(14 * 24 * 3_600);
-/// Whoever gave an invitation that was opened, and has said nothing for this long, may not know that
-/// it was: most people look once a day.
+/// Whoever gave an invitation that was opened, and has said nothing for this long, may not know
+/// that it was: most people look once a day.
 pub const ANSWER_AWAITED: Duration = Duration::from_secs(24 * 3_600);
 /// Batches that wait for the disk: minutes of the fastest profile. Beyond it the disk is broken.
 pub const VAULT_QUEUE: usize = 4_096;

@@ -68,8 +68,8 @@ pub enum Job {
         /// Which chunk.
         chunk: u32,
     },
-    /// Put an item that is no piece of a word into a contact's mailbox: it says that words were given
-    /// up, is a receipt, or begins a new session.
+    /// Put an item that is no piece of a word into a contact's mailbox: it says that words were
+    /// given up, is a receipt, or begins a new session.
     Notice {
         /// The contact's address there.
         address: MailboxAddress,

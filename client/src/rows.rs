@@ -18,8 +18,8 @@ pub enum Table {
     Outbox = 4,
     /// By text number: how far words that were sent have come.
     Message = 5,
-    /// By contact, number of the word and place in it: pieces of words from it that are not whole or
-    /// wait for an earlier word.
+    /// By contact, number of the word and place in it: pieces of words from it that are not whole
+    /// or wait for an earlier word.
     Fragment = 6,
     /// By text number: texts that wait to be read.
     Inbox = 7,
