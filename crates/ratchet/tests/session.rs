@@ -289,8 +289,10 @@ fn stored_state_that_was_cut_or_extended_or_changed_in_form_is_refused() {
     let heard = p.alice_seals(b"heard");
     p.bob_opens(&heard).unwrap();
     let bytes = p.bob.to_bytes();
-    // The fixed part, one kept key, and a post-quantum ratchet that collects a key.
-    assert_eq!(bytes.len(), 404 + 36 + 40 + 115 + 1_184 + 148);
+    // The fixed part, one kept key, a post-quantum ratchet that collects a key, and no secret.
+    let (sparse, shared) = (484, 484 + 115 + 1_184 + 148);
+    assert_eq!(sparse, 408 + 36 + 40);
+    assert_eq!(bytes.len(), shared + 55);
     for length in 0..bytes.len() {
         assert_eq!(
             Session::from_bytes(&bytes[..length]).err(),
@@ -301,20 +303,26 @@ fn stored_state_that_was_cut_or_extended_or_changed_in_form_is_refused() {
     assert!(Session::from_bytes(&longer).is_err());
     for (offset, value) in [
         (0, 1),
-        (263, 2),
-        (263, 0),
-        (400, 1),
-        (403, 2),
-        (436, 1),
-        (439, 0),
-        (480, 1),
-        (480, 2),
-        (484 + 32, 1),
-        (480 + 113, 1),
-        (480 + 113, 3),
-        (480 + 114, 0),
-        (480 + 114, 4),
-        (480 + 115 + 1_184, 0),
+        (265, 2),
+        (265, 0),
+        (404, 1),
+        (407, 2),
+        (440, 1),
+        (443, 0),
+        (sparse, 1),
+        (sparse, 2),
+        (sparse + 36, 1),
+        (sparse + 113, 1),
+        (sparse + 113, 3),
+        (sparse + 114, 0),
+        (sparse + 114, 4),
+        (sparse + 115 + 1_184, 0),
+        (shared, 0x80),
+        (shared + 1, 1),
+        (shared + 37, 1),
+        (shared + 53, 1),
+        (shared + 53, 3),
+        (shared + 54, 255),
     ] {
         let mut changed = bytes.to_vec();
         changed[offset] = value;
@@ -331,7 +339,7 @@ fn stored_state_with_two_kept_keys_of_one_number_is_refused() {
     p.bob_opens(&heard).unwrap();
     let mut bytes = p.bob.to_bytes().to_vec();
     assert!(Session::from_bytes(&bytes).is_ok());
-    let (first, second) = (404 + 36, 404 + 36 + 40);
+    let (first, second) = (408 + 36, 408 + 36 + 40);
     assert_eq!(bytes[second..second + 4], 2u32.to_be_bytes());
     bytes.copy_within(first..first + 4, second);
     assert_eq!(Session::from_bytes(&bytes).err(), Some(Error::DamagedState));
