@@ -32,6 +32,7 @@ pub(super) enum Contact {
   whist contact set alice --timer 1d       texts of both disappear a day after reading
   whist contact set alice --receipts delivered
   whist contact set alice --shared-secret  asks for a passphrase that alice sets too
+  whist contact set alice --no-shared-secret
   whist contact set alice --retention 7 --key-change block
   whist contact accept-key alice -         the number is read from stdin")]
     Contact {
