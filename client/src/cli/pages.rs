@@ -82,7 +82,9 @@ fn page(words: &[String]) -> Result<String, Failure> {
 fn rendered(command: &Command) -> io::Result<String> {
     let mut written = Vec::new();
     Man::new(command.clone()).render(&mut written)?;
-    Ok(String::from_utf8_lossy(&written).into_owned())
+    // Long alternatives stand in one word: a line that is to be filled could not hold them.
+    let page = String::from_utf8_lossy(&written);
+    Ok(page.replacen("\n.SH ", "\n.ad l\n.SH ", 1))
 }
 
 fn write_all(folder: &Path, json: bool) -> Result<(), Failure> {
