@@ -47,7 +47,7 @@ fn the_documented_consensus_parameters_are_those_of_the_code() {
 }
 
 #[test]
-fn the_documented_choices_of_programs_are_the_five_that_there_are() {
+fn the_documented_choices_of_programs_are_the_six_that_there_are() {
     let names: Vec<_> = rows("P")
         .into_iter()
         .map(|cells| cells[0].clone())
@@ -57,6 +57,7 @@ fn the_documented_choices_of_programs_are_the_five_that_there_are() {
         "authorities",
         "adaptive mixing",
         "time until the vault locks itself",
+        "Argon2id of a shared secret",
         "Argon2id of the vault",
     ];
     assert_eq!(names, expected);
