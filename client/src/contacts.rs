@@ -1,7 +1,7 @@
 //! Contacts, invitations of our own, and invitations of others that wait to be opened, as the
 //! vault keeps them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use whist_ratchet::{Invitation, InvitationKey, PersonKey, Session};
@@ -192,16 +192,17 @@ pub(crate) struct Owed {
     /// All texts up to this number are read.
     pub(crate) read: u64,
     /// Numbers of the last words that never came, or that nobody read.
-    pub(crate) missing: VecDeque<u64>,
+    pub(crate) missing: BTreeSet<u64>,
 }
 
 impl Owed {
-    /// Nothing is to be told of these. A receipt reaches back so far, and this no further.
+    /// Nothing is to be told of these, which come in any order. A receipt reaches back so far, and
+    /// this no further.
     pub(crate) fn leave_out(&mut self, numbers: impl IntoIterator<Item = u64>) {
         self.missing.extend(numbers);
         let span = usize::try_from(RECEIPT_SPAN).unwrap_or(usize::MAX);
         while self.missing.len() > span {
-            self.missing.pop_front();
+            self.missing.pop_first();
         }
     }
 }
@@ -550,4 +551,19 @@ fn renamed<K: Ord, V>(map: BTreeMap<u64, V>, name: fn(u64) -> K) -> BTreeMap<K, 
     map.into_iter()
         .map(|(number, value)| (name(number), value))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_word_is_not_forgotten_for_older_ones_that_nobody_read() {
+        let mut owed = Owed::default();
+        owed.leave_out([1_000]);
+        owed.leave_out(1..=600);
+        assert!(owed.missing.contains(&1_000));
+        assert_eq!(u64::try_from(owed.missing.len()).unwrap(), RECEIPT_SPAN);
+        assert!(!owed.missing.contains(&89) && owed.missing.contains(&90));
+    }
 }

@@ -39,7 +39,7 @@ pub const ARGON2_LANES: u32 = 1;
 /// Memory of a shared secret's key derivation: what the smaller machine of the two has, since
 /// both have to come to the same.
 pub const SHARED_SECRET_MEMORY_KIB: u32 = 64 * 1_024;
-/// Passes over it: RFC 9106's second choice, for 64 MiB.
+/// Passes over it: RFC 9106's second choice, for 64 MiB, with one lane as everywhere here.
 pub const SHARED_SECRET_PASSES: u32 = 3;
 /// Seconds after which a command waits for that no longer: the slowest machine needs a few.
 pub const STRETCH_WAIT_S: u64 = 120;

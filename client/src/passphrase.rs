@@ -114,17 +114,10 @@ impl Source {
             }
             (None, None) => from_terminal(name, new)?,
         };
-        let line: Zeroizing<Vec<u8>> = Zeroizing::new(
-            found
-                .iter()
-                .copied()
-                .take_while(|byte| !matches!(byte, b'\n' | b'\r'))
-                .collect(),
-        );
-        if line.is_empty() {
-            return Err(failure("the passphrase is empty"));
+        match first_line(&found) {
+            [] => Err(failure("the passphrase is empty")),
+            line => Ok(Zeroizing::new(line.to_vec())),
         }
-        Ok(line)
     }
 }
 
@@ -179,11 +172,10 @@ impl SharedSource {
                 let why = "no terminal: use --shared-secret-file or --shared-secret-command";
                 return Err(failure(why));
             }
-            (None, None) => twice("Shared secret")?,
+            (None, None) => twice("Shared secret: ", "secrets")?,
         };
-        let end = found.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-        let (line, _) = found.split_at(end.unwrap_or(found.len()));
-        let text = std::str::from_utf8(line).map_err(|_| failure("the secret is no text"))?;
+        let text = std::str::from_utf8(first_line(&found));
+        let text = text.map_err(|_| failure("the secret is no text"))?;
         if text.trim().is_empty() {
             return Err(failure("the shared secret is empty"));
         }
@@ -191,12 +183,9 @@ impl SharedSource {
     }
 }
 
-fn twice(name: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let first = ask(&format!("{name}: "))?;
-    match *ask("The same again: ")? == *first {
-        true => Ok(first),
-        false => Err(failure("the two differ")),
-    }
+fn first_line(bytes: &[u8]) -> &[u8] {
+    let mut lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
+    lines.next().unwrap_or_default()
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
@@ -225,16 +214,20 @@ fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 fn from_terminal(name: &str, new: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let offer = if new {
-        offered()?
-    } else {
-        Zeroizing::default()
-    };
-    let first = ask(&Zeroizing::new(format!("{}{name}: ", *offer)))?;
-    if new && *ask("The same again: ")? != *first {
-        return Err(failure("the two passphrases differ"));
+    if !new {
+        return ask(&format!("{name}: "));
     }
-    Ok(first)
+    let prompt = Zeroizing::new(format!("{}{name}: ", *offered()?));
+    twice(&prompt, "passphrases")
+}
+
+/// Asks for what is new, twice.
+fn twice(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let first = ask(prompt)?;
+    match *ask("The same again: ")? == *first {
+        true => Ok(first),
+        false => Err(failure(format!("the two {what} differ"))),
+    }
 }
 
 /// Six words that one may take. They are drawn on this machine and shown here alone.

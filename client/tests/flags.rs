@@ -22,8 +22,6 @@ use std::time::Duration;
 
 use home::Home;
 use serde_json::Value;
-use whist_ratchet::{Invitation, InvitationKey};
-use whist_types::NodeId;
 
 /// Only there so that a hang ends.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -50,15 +48,6 @@ fn code(output: &Output) -> i32 {
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
 }
-
-fn somebodys() -> String {
-    let invitation = Invitation {
-        provider: NodeId::from_bytes([7; 32]),
-        key: InvitationKey::from_bytes([8; 32]),
-    };
-    invitation.to_string()
-}
-
 /// Runs the program on a terminal of its own, on which nobody types; nothing if there is none.
 fn on_a_terminal(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Option<Output> {
     if Command::new("script").arg("--version").output().is_err() {
@@ -370,7 +359,7 @@ fn furnished() -> Home {
 
 fn words(home: &Home, line: &str) -> Vec<String> {
     let word = |word: &str| match word {
-        "INVITATION" => somebodys(),
+        "INVITATION" => home::invitation(),
         "PAGES" | "OTHER" | "RIGHT" | "DURESS" => {
             home.path(&word.to_lowercase()).display().to_string()
         }

@@ -18,8 +18,6 @@ use std::time::Duration;
 
 use home::Home;
 use serde_json::Value;
-use whist_ratchet::{Invitation, InvitationKey};
-use whist_types::NodeId;
 
 /// Only there so that a hang ends.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -47,11 +45,7 @@ fn home_with_a_request() -> (Home, home::Daemon) {
     let home = Home::new();
     assert!(home.init().status.success());
     let daemon = home.daemon();
-    let invitation = Invitation {
-        provider: NodeId::from_bytes([7; 32]),
-        key: InvitationKey::from_bytes([8; 32]),
-    };
-    let args = ["add", "--name", "carol", &invitation.to_string()];
+    let args = ["add", "--name", "carol", &home::invitation()];
     assert_eq!(ends(&home, "right", &args).0, 0);
     assert_eq!(status(&home)["outbox"], 1);
     (home, daemon)

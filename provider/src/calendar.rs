@@ -51,9 +51,12 @@ impl<S: Store> Desk<S> {
         self.today = day;
         let kept = self.rules.item_days.max(self.rules.hash_days);
         let oldest = day.minus(kept);
-        // Anew: what an earlier turn planned and did not finish is planned again.
-        self.calendar.chores.clear();
-        for old in self.store.days() {
+        let days = self.store.days();
+        // Anew: what an earlier turn planned and did not finish is planned again. Only days whose
+        // key is gone and whose rows are not are known by their chore alone.
+        let rows_left = |chore: &Chore| matches!(chore, Chore::End(day) if !days.contains(day));
+        self.calendar.chores.retain(rows_left);
+        for old in days {
             if old < oldest {
                 self.calendar.chores.push_back(Chore::End(old));
             } else {

@@ -99,6 +99,8 @@ pub struct Desk<S> {
     /// Which days begin and end.
     pub(crate) calendar: Calendar,
     faults: u64,
+    /// Whether the disk had too little left when it was looked at last.
+    full: bool,
     /// Rows that did not open.
     damaged: u64,
 }
@@ -120,6 +122,7 @@ impl<S: Store> Desk<S> {
             counts: BTreeMap::new(),
             calendar: Calendar::default(),
             faults: 0,
+            full: false,
             damaged: 0,
         };
         desk.counts = desk.load_counts()?;
@@ -230,13 +233,15 @@ impl<S: Store> Desk<S> {
         Ok(Some(row))
     }
 
-    /// Whether the store and its disk have room for one more.
+    /// Whether the store and its disk have room for one more. A disk that is full is one fault,
+    /// however many are refused for it: strangers must not fill the log.
     pub(crate) fn has_room(&mut self) -> bool {
-        let space = self.store.has_space();
-        if !space {
+        let full = !self.store.has_space();
+        if full && !self.full {
             self.faults = self.faults.saturating_add(1);
         }
-        space && self.rows() < self.rules.store_rows
+        self.full = full;
+        !full && self.rows() < self.rules.store_rows
     }
 
     /// Whether the store takes no more writes until it is opened again.

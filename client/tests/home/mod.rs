@@ -7,7 +7,17 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use whist_netdoc::{Parameters, testing};
-use whist_types::Wall;
+use whist_ratchet::{Invitation, InvitationKey};
+use whist_types::{NodeId, Wall};
+
+/// An invitation that nobody made.
+pub fn invitation() -> String {
+    let invitation = Invitation {
+        provider: NodeId::from_bytes([7; 32]),
+        key: InvitationKey::from_bytes([8; 32]),
+    };
+    invitation.to_string()
+}
 
 /// A home folder with what a vault is made from, over a network where nobody listens.
 pub struct Home {

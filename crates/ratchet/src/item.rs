@@ -109,7 +109,7 @@ impl fmt::Debug for SealedItem {
 /// | 2 | 32 | consensus | hash of the sender's newest consensus |
 /// | 34 | 2 | length | of the body, big-endian |
 /// | 36 | length | body | |
-/// | 36 + length | 0 or 23 | rider | what is said of a shared secret ([`crate::shared`]) |
+/// | 36 + length | 0 or 23 | rider | what is said of a shared secret (`shared.rs`) |
 /// | after it | up to the rest | fragment | of the post-quantum ratchet, if the header says so |
 /// | after it | rest | padding | zero |
 #[derive(Clone, PartialEq, Eq)]

@@ -21,6 +21,9 @@ struct Disk {
     bytes_written: u64,
     rows_max: Option<usize>,
     reads_fail: bool,
+    no_space: bool,
+    /// So many ends of days destroy the key and leave the rows.
+    ends_held: u64,
     /// What each operation takes, and what they took since last asked.
     each: Duration,
     spent: Duration,
@@ -123,6 +126,16 @@ impl Memory {
         self.disk().reads_fail = fail;
     }
 
+    /// Whether the disk has as little left as a store refuses to take more for.
+    pub fn fill(&self, full: bool) {
+        self.disk().no_space = full;
+    }
+
+    /// The next `ends` of days find rows that cannot go yet.
+    pub fn hold_ends(&self, ends: u64) {
+        self.disk().ends_held = ends;
+    }
+
     /// Bytes of all values written so far.
     pub fn bytes_written(&self) -> u64 {
         self.disk().bytes_written
@@ -213,6 +226,10 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn has_space(&self) -> bool {
+        !self.disk().no_space
+    }
+
     fn days(&self) -> Vec<Day> {
         self.disk().days.iter().rev().copied().collect()
     }
@@ -228,6 +245,10 @@ impl Store for Memory {
         let disk = &mut *self.operate();
         disk.write_allowed()?;
         disk.days.remove(&day);
+        if let Some(left) = disk.ends_held.checked_sub(1) {
+            disk.ends_held = left;
+            return Ok(false);
+        }
         disk.rows.retain(|key, _| key.day != day);
         disk.durable.retain(|key, _| key.day != day);
         for batch in &mut disk.pending {

@@ -192,6 +192,34 @@ fn a_disk_that_is_full_says_full_and_deletes_work() {
 }
 
 #[test]
+fn a_disk_that_stays_full_is_one_fault_however_many_are_refused() {
+    let mut rig = Rig::new();
+    let addresses = rig.create(1);
+    for times in 1..=2 {
+        rig.disk.fill(true);
+        for item in 0..50 {
+            assert_eq!(rig.put(&addresses[0], item).body, ReplyBody::Full);
+        }
+        assert_eq!(rig.desk.faults(), times);
+        rig.disk.fill(false);
+        rig.stored(&addresses[0], 100 * times);
+    }
+}
+
+#[test]
+fn a_day_whose_rows_could_not_go_at_its_end_is_cleared_on_a_later_one() {
+    let mut rig = Rig::new();
+    rig.create(1);
+    rig.disk.hold_ends(1);
+    rig.at.wall = rig.at.wall.after(Duration::from_secs(30 * DAY_S));
+    rig.desk.turn(rig.at);
+    assert!(rig.desk.work());
+    assert!(rig.disk.days().len() == 1 && !rig.disk.is_empty());
+    rig.wait_days(1);
+    assert!(rig.disk.is_empty() && !rig.desk.has_chores());
+}
+
+#[test]
 fn whichever_write_fails_nothing_is_lost_and_nothing_half_done() {
     for n in 0..40 {
         let mut rig = Rig::new();

@@ -245,7 +245,9 @@ impl Stage {
         let days = DiskDayKeys::new(SealedDir::open(&folder.join("days"), seal())?);
         let nonces = Rng::from_seed(*whist_rt::seed()?.expose());
         let store = Fjall::open(&folder.join("store"), days, nonces)
-            .map_err(|error| broken("store", error))?;
+            .map_err(|error| broken("store", error))?
+            // Twenty texts fit on any disk.
+            .keeping_free(0);
         let syncer = store.syncer();
         let follower = Follower::new(self.network.trusted());
         let regions = self.regions(who, whist_provider::region_bytes(TABLE_TAGS))?;
