@@ -17,8 +17,11 @@ use crate::{BLOB_BYTES, Error, IdentitySecret, InvitationKey, PersonKey};
 pub const BUNDLE_BYTES: usize = BLOB_BYTES - TAG_BYTES;
 
 const VERSION: u8 = 1;
-const FIELDS_BYTES: usize = 1 + 32 + 32 + SIGNATURE_BYTES + KEM_KEY_BYTES + SIGNATURE_BYTES + 96;
-const _: () = assert!(FIELDS_BYTES == 1_473 && BUNDLE_BYTES == 1_538);
+/// The list of the inviter's devices: how many follow, and which. One device for now, as a
+/// greeting has it.
+const DEVICES: [u8; 2] = [1, 0];
+const FIELDS_BYTES: usize = 1 + 32 + 32 + SIGNATURE_BYTES + KEM_KEY_BYTES + SIGNATURE_BYTES + 98;
+const _: () = assert!(FIELDS_BYTES == 1_475 && BUNDLE_BYTES == 1_538);
 
 /// `EncodeEC`, `EncodeKEM` of PQXDH (section 2.1): a byte that names the kind, then the key. The
 /// three ranges are disjoint.
@@ -134,7 +137,9 @@ struct Fields {
 /// | 1377 | 32 | provider | where the inviter's mailbox is |
 /// | 1409 | 32 | address | of the mailbox, for this contact alone |
 /// | 1441 | 32 | random | makes the hash unguessable |
-/// | 1473 | 65 | padding | zero |
+/// | 1473 | 1 | devices | of the inviter that follow: 1 for now |
+/// | 1474 | 1 | device | which, 0 for now |
+/// | 1475 | 63 | padding | zero |
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bundle(Box<Fields>);
 
@@ -147,7 +152,7 @@ impl Bundle {
         w.put(&f.prekey).put(&f.prekey_signature);
         w.put(&f.kem_key).put(&f.kem_signature);
         w.put(f.provider.as_bytes()).put(f.address.as_bytes());
-        w.put(&f.random);
+        w.put(&f.random).put(&DEVICES);
         let mut bytes = w.into_bytes();
         bytes.resize(BUNDLE_BYTES, 0);
         #[expect(clippy::expect_used, reason = "resized one line above")]
@@ -219,7 +224,7 @@ impl UnverifiedBundle {
             })
         };
         let fields = fields().map_err(|_| Error::Malformed)?;
-        if r.rest().iter().any(|&b| b != 0) {
+        if r.array() != Ok(DEVICES) || r.rest().iter().any(|&b| b != 0) {
             return Err(Error::Malformed);
         }
         encapsulation_key(&fields.kem_key)?;

@@ -251,7 +251,10 @@ fn a_bundle_that_is_not_in_its_one_form_is_refused() {
     refused(70, Error::BadSignature);
     refused(200, Error::BadSignature);
     refused(1_320, Error::BadSignature);
+    // No device, another one than the one that there is, and padding.
     refused(1_473, Error::Malformed);
+    refused(1_474, Error::Malformed);
+    refused(1_475, Error::Malformed);
     refused(BUNDLE_BYTES - 1, Error::Malformed);
     // A coefficient of the KEM key at or above q.
     let mut bytes = s.bundle.to_bytes();

@@ -83,11 +83,12 @@ class Prekeys:
         prekey = public(self.prekey)
         self.bundle = b"".join((
             b"\1", identity.public, prekey, sign(b"\2", prekey), kem_key, sign(b"\3", kem_key),
-            provider, address, unique)).ljust(BUNDLE, b"\0")
+            provider, address, unique, b"\1\0")).ljust(BUNDLE, b"\0")
 
 class Bundle:
     def __init__(self, data):
-        assert len(data) == BUNDLE and data[0] == 1 and not any(data[1473:])
+        assert len(data) == BUNDLE and data[0] == 1
+        assert data[1473:] == b"\1" + bytes(64)  # One device, which is 0, and padding.
         self.identity, self.prekey, self.kem_key = data[1:33], data[33:65], data[129:1313]
         verify = Ed25519PublicKey.from_public_bytes(self.identity).verify
         verify(data[65:129], PREKEY_LABEL + b"\2" + self.prekey)
