@@ -17,5 +17,6 @@ pub use loops::Segment;
 pub use node::{Command, Effect, MixConfig, MixNode, Note};
 pub use stats::{Drop, Stats};
 pub use whist_node::{
-    DiskKeyStore, KeyDisk, KeyDone, KeyEvent, KeyJob, StartError as MixError, region_bytes,
+    DiskKeyStore, KeyDisk, KeyDone, KeyEvent, KeyJob, LineRate, StartError as MixError,
+    region_bytes,
 };

@@ -3,7 +3,7 @@
 
 use whist_directory::Setup;
 use whist_link::LinkIdentity;
-use whist_mix::MixConfig;
+use whist_mix::{LineRate, MixConfig};
 use whist_netdoc::{
     AuthorityInfo, AuthoritySecret, Bootstrap, IdentitySecret, NETWORK_VERSION, Network,
     Parameters, quorum_of,
@@ -13,8 +13,8 @@ use whist_types::{Family, IdentityKey, LinkKey, Secret, Wall};
 
 /// Tags that a node of an experiment keeps for one key.
 pub const TABLE_TAGS: u64 = 1 << 16;
-/// Line rate of a node of an experiment.
-pub const PACKETS_PER_S: u32 = 5_000;
+/// Line rate of a node of an experiment, where its table holds what comes at it in a key's life.
+const PACKETS_PER_S: u32 = 5_000;
 /// Rows that a provider of an experiment stores.
 const STORE_ROWS: u64 = 1 << 20;
 
@@ -159,6 +159,15 @@ impl Blueprint {
         }
     }
 
+    /// Line rate of each node, as a node finds its own. A node refuses to start with more than its
+    /// table holds, and so it does at a rate of none.
+    fn packets_per_s(&self) -> u32 {
+        let schedule = self.parameters.schedule(self.genesis.as_millis());
+        let measured = f64::from(PACKETS_PER_S);
+        LineRate::new(measured, TABLE_TAGS, &schedule, PACKETS_PER_S)
+            .map_or(PACKETS_PER_S, |rate| rate.packets_per_s)
+    }
+
     /// What the i-th mix is made of.
     pub fn mix(&self, index: u8, address: String) -> MixConfig {
         let who = Who::Mix(index);
@@ -167,7 +176,7 @@ impl Blueprint {
             link: self.secret(who, "link"),
             address,
             family: self.family(who),
-            packets_per_s: PACKETS_PER_S,
+            packets_per_s: self.packets_per_s(),
             table_tags: TABLE_TAGS,
         }
     }
@@ -180,7 +189,7 @@ impl Blueprint {
             link: self.secret(who, "link"),
             address,
             family: self.family(who),
-            packets_per_s: PACKETS_PER_S,
+            packets_per_s: self.packets_per_s(),
             table_tags: TABLE_TAGS,
             store_rows: STORE_ROWS,
         }

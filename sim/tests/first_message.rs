@@ -47,12 +47,12 @@ const AT_LARGE: &str = "delay_mean_ms = 200\nprofile_mean_ms = [30000, 1000, 250
 /// The virtual time from two clients that start for the first time to a text that is read, in a
 /// network that has stood for a while.
 fn first_text(blueprint: Blueprint) -> Duration {
-    let mut cast = Cast::new(blueprint);
+    let mut cast = Cast::new(blueprint).unwrap();
     let epoch = cast.network().schedule.length();
     cast.world.run_for(epoch * 3);
     let begun = cast.world.now().instant;
-    cast.start(Who::Client(0));
-    cast.start(Who::Client(1));
+    cast.start(Who::Client(0)).unwrap();
+    cast.start(Who::Client(1)).unwrap();
     introduce_within(&mut cast, HANG);
     send(&mut cast, 1, TEXT);
     let read = until(&mut cast, HANG, |cast| !texts(cast, 0).is_empty());

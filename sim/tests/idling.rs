@@ -48,8 +48,8 @@ fn the_memory_of_a_client_that_idles_for_hours_is_flat() {
     blueprint.parameters.profile_mean_ms = [1_000; 3];
     blueprint.parameters.delay_mean_ms = 200;
     blueprint.parameters.mix_loop_mean_ms = 60_000;
-    let mut cast = Cast::new(blueprint);
-    cast.start(Who::Client(0));
+    let mut cast = Cast::new(blueprint).unwrap();
+    cast.start(Who::Client(0)).unwrap();
     let mut seen = Vec::new();
     for _ in 0..LOOKS {
         let all = Duration::from_secs(60 * minutes);

@@ -9,8 +9,11 @@
     missing_docs
 )]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use whist_link::RECORD_BYTES;
-use whist_sim::testnet::{Kind, Person, Plan, Testnet};
+use whist_sim::testnet::{Kind, Person, Plan, Testnet, until};
 
 /// The name of the provider with this id.
 fn provider(net: &Testnet, id: &str) -> String {
@@ -60,6 +63,27 @@ fn two_people_talk_over_a_network_of_processes() {
         bob.send("alice", "after the cut").await.unwrap();
         let came = alice.receive().await.unwrap();
         assert_eq!(came, [("bob".to_owned(), "after the cut".to_owned())]);
+
+        // What both of them know goes into the keys, at the turn of a conversation.
+        let secret = net.folder().path().join("secret");
+        std::fs::write(&secret, "the blue door\n").unwrap();
+        std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        let file = secret.to_str().unwrap();
+        for (who, other) in [(&alice, "bob"), (&bob, "alice")] {
+            let set = ["contact", "set", other, "--shared-secret-file", file];
+            who.ask(&set).await.unwrap();
+        }
+        for (who, other) in [(&alice, "bob"), (&bob, "alice")] {
+            until("the secret to be in use", async || {
+                let shown = who.ask(&["contact", "show", other]).await.unwrap();
+                (shown["shared_secret"] == "in_use").then_some(())
+            })
+            .await
+            .unwrap();
+        }
+        bob.send("alice", "under it").await.unwrap();
+        let came = alice.receive().await.unwrap();
+        assert_eq!(came, [("bob".to_owned(), "under it".to_owned())]);
         assert_eq!(net.recorder().frame_sizes(), [RECORD_BYTES].into());
     };
     whist_rt::block_on(test).unwrap();

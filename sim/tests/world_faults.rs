@@ -77,7 +77,7 @@ fn at_five_percent_loss_on_each_wire_every_invitation_opens_once_and_texts_come_
 
 /// A third person finds the invitation used.
 fn opens_no_more(cast: &mut Cast, invitation: String) {
-    cast.start(Who::Client(2));
+    cast.start(Who::Client(2)).unwrap();
     let call = Call::Add {
         name: "alice".into(),
         invitation,

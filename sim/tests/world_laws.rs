@@ -93,7 +93,7 @@ fn occupancy() -> Vec<(f64, Vec<u64>)> {
     blueprint.parameters.mix_loop_mean_ms = 50;
     blueprint.parameters.delay_mean_ms = DELAY_MS;
     let mixes = blueprint.mixes;
-    let mut cast = Cast::new(blueprint);
+    let mut cast = Cast::new(blueprint).unwrap();
     cast.world.run_for(Duration::from_secs(25));
     let stats = |cast: &mut Cast, i| cast.mix(i).unwrap().role.stats();
     let before: Vec<u64> = (0..mixes).map(|i| stats(&mut cast, i).mixed).collect();

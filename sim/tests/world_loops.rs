@@ -22,7 +22,7 @@ const GENESIS: Wall = Wall::from_secs(1_800_000_000);
 fn cast(seed: u64) -> Cast {
     let mut blueprint = Blueprint::small(seed, GENESIS);
     blueprint.parameters.mix_loop_mean_ms = 1_000;
-    Cast::new(blueprint)
+    Cast::new(blueprint).unwrap()
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_mix_that_is_killed_serves_on_with_its_key_and_one_that_is_rebooted_with_the
     let before = keys(&mut cast, 0);
     cast.kill(Who::Mix(0));
     cast.world.run_for(Duration::from_millis(200));
-    cast.start(Who::Mix(0));
+    cast.start(Who::Mix(0)).unwrap();
     cast.world.run_for(Duration::from_millis(200));
     assert_eq!(
         keys(&mut cast, 0),
@@ -85,7 +85,7 @@ fn a_mix_that_is_killed_serves_on_with_its_key_and_one_that_is_rebooted_with_the
     let (now, schedule) = (cast.world.now().wall, cast.network().schedule);
     let epoch = schedule.epoch_at(now);
     cast.reboot(Who::Mix(1));
-    cast.start(Who::Mix(1));
+    cast.start(Who::Mix(1)).unwrap();
     cast.world.run_for(Duration::from_millis(200));
     assert!(
         !keys(&mut cast, 1).contains(&epoch),

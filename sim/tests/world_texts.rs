@@ -73,9 +73,9 @@ fn a_provider_that_is_killed_after_stored_still_has_the_item() {
     );
     for i in 0..cast.blueprint.providers {
         cast.kill(Who::Provider(i));
-        cast.start(Who::Provider(i));
+        cast.start(Who::Provider(i)).unwrap();
     }
-    cast.start(Who::Client(1));
+    cast.start(Who::Client(1)).unwrap();
     let mut rounds = 0;
     while cast.received(1).is_empty() && rounds < 600 {
         cast.world.run_for(Duration::from_millis(100));
@@ -111,7 +111,7 @@ fn a_flood_by_one_contact_delays_anothers_texts_by_at_most_one_poll_in_two() {
     const TEXTS: usize = 8;
     let mut cast = cast(28);
     introduce(&mut cast);
-    cast.start(Who::Client(2));
+    cast.start(Who::Client(2)).unwrap();
     introduce_to(&mut cast, 2, "carol");
     let stored = |cast: &mut whist_sim::world::Cast, index: u8, count: usize| {
         until(cast, Duration::from_secs(600), |cast| {
@@ -131,7 +131,7 @@ fn a_flood_by_one_contact_delays_anothers_texts_by_at_most_one_poll_in_two() {
         send(&mut cast, 1, &format!("b{i}"));
     }
     assert!(stored(&mut cast, 1, TEXTS));
-    cast.start(Who::Client(0));
+    cast.start(Who::Client(0)).unwrap();
     let all = |cast: &mut whist_sim::world::Cast| texts(cast, 0).len() == FLOOD + TEXTS;
     let came = until(&mut cast, Duration::from_secs(600), all);
     let order = texts(&mut cast, 0);

@@ -32,9 +32,9 @@ fn cast() -> Cast {
     blueprint.parameters.mix_loop_mean_ms = 60_000;
     blueprint.parameters.profile_mean_ms = [25; 3];
     blueprint.parameters.retransmit_mean_ms = [500, 1_000, 2_000, 4_000, 8_000, 16_000];
-    let mut cast = Cast::new(blueprint);
-    cast.start(Who::Client(0));
-    cast.start(Who::Client(1));
+    let mut cast = Cast::new(blueprint).unwrap();
+    cast.start(Who::Client(0)).unwrap();
+    cast.start(Who::Client(1)).unwrap();
     cast
 }
 

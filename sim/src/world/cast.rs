@@ -18,6 +18,7 @@ use whist_timing::{Rng, tick_rng};
 use whist_types::Instant;
 
 use crate::network::{Blueprint, TABLE_TAGS, Who};
+use crate::testnet::Fault;
 
 use super::machines::{
     AuthorityDisk, AuthorityHost, ClientDisk, ClientHost, MixHost, NodeDisk, ProviderHost, downcast,
@@ -58,7 +59,10 @@ pub struct Cast {
 
 impl Cast {
     /// Authorities, mixes and providers, started at genesis.
-    pub fn new(blueprint: Blueprint) -> Self {
+    ///
+    /// # Errors
+    /// If one of them does not start with this blueprint.
+    pub fn new(blueprint: Blueprint) -> Result<Self, Fault> {
         let network = blueprint.network(|who| format!("{who}:1"));
         let seed = blueprint.secret(Who::Authority(0), "world");
         let world = World::new(seed, blueprint.genesis, LinkLaw::after(WIRE));
@@ -72,9 +76,9 @@ impl Cast {
             blueprint,
         };
         for who in cast.blueprint.listeners().collect::<Vec<_>>() {
-            cast.start(who);
+            cast.start(who)?;
         }
-        cast
+        Ok(cast)
     }
 
     /// The actor of `who`.
@@ -88,15 +92,18 @@ impl Cast {
     }
 
     /// Starts (again) the program of `who` with what its machine kept.
-    pub fn start(&mut self, who: Who) {
+    ///
+    /// # Errors
+    /// If it refuses to start.
+    pub fn start(&mut self, who: Who) -> Result<(), Fault> {
         let mut machine = self.machines.remove(&who).unwrap_or_default();
         machine.starts = machine.starts.saturating_add(1);
         let actor = self.build(who, &mut machine);
         self.machines.insert(who, machine);
-        let Some(actor) = actor else { return };
+        let actor = actor?;
         if let Some(id) = self.id(who) {
             self.world.start(id, actor);
-            return;
+            return Ok(());
         }
         let client = matches!(who, Who::Client(_));
         let place = Place {
@@ -106,14 +113,17 @@ impl Cast {
         };
         let id = self.world.add(place, actor);
         self.ids.insert(who, id);
+        Ok(())
     }
 
-    fn build(&self, who: Who, machine: &mut Machine) -> Option<Box<dyn Actor>> {
+    fn build(&self, who: Who, machine: &mut Machine) -> Result<Box<dyn Actor>, Fault> {
         let now = self.world.now();
         let seed = self
             .blueprint
             .secret(who, &format!("run {}", machine.starts));
         let address = format!("{who}:1");
+        let refused =
+            |error: &dyn std::fmt::Display| Fault::new(format!("{who} does not start: {error}"));
         let node_disk = |machine: &mut Machine| NodeDisk {
             delay: self.disk_delay,
             directory: machine.directory.clone(),
@@ -121,11 +131,11 @@ impl Cast {
             store: machine.store.clone(),
             ..NodeDisk::default()
         };
-        Some(match who {
+        Ok(match who {
             Who::Authority(i) => {
                 let setup = self.blueprint.authority(i, &self.network);
                 let saved = std::mem::take(&mut machine.saved);
-                let role = Authority::new(setup, &saved, &seed).ok()?;
+                let role = Authority::new(setup, &saved, &seed).map_err(|error| refused(&error))?;
                 let disk = AuthorityDisk {
                     delay: self.disk_delay,
                     saved,
@@ -139,7 +149,8 @@ impl Cast {
                 let (follower, mut disk) = (self.follower(machine), node_disk(machine));
                 let config = self.blueprint.mix(i, address);
                 let keys = &mut disk.keys;
-                let role = MixNode::new(config, follower, regions, keys, &seed, now).ok()?;
+                let role = MixNode::new(config, follower, regions, keys, &seed, now)
+                    .map_err(|error| refused(&error))?;
                 Box::new(MixHost::new(role, disk))
             }
             Who::Provider(i) => {
@@ -152,14 +163,16 @@ impl Cast {
                     .secret(who, &format!("desk {}", machine.starts));
                 let mut rng = Rng::from_seed(*quota.expose());
                 let store = machine.store.clone();
-                disk.desk = Clerk::new(store, config.store_rows, &mut rng).ok();
+                let desk = Clerk::new(store, config.store_rows, &mut rng);
+                disk.desk = Some(desk.map_err(|error| refused(&error))?);
                 let keys = &mut disk.keys;
-                let role = Provider::new(config, follower, regions, keys, &seed, now).ok()?;
+                let role = Provider::new(config, follower, regions, keys, &seed, now)
+                    .map_err(|error| refused(&error))?;
                 Box::new(ProviderHost::new(role, disk))
             }
             Who::Client(_) => {
                 let rows = machine.rows.take().unwrap_or_else(|| self.first_rows(who));
-                let role = Client::new(now, &seed, &rows).ok()?;
+                let role = Client::new(now, &seed, &rows).map_err(|error| refused(&error))?;
                 let disk = ClientDisk {
                     delay: self.disk_delay,
                     rows,

@@ -35,9 +35,9 @@ pub fn cast(seed: u64) -> Cast {
 
 /// The same, with an observer at these wires from the first moment.
 pub fn cast_watched(seed: u64, watched: &[Who]) -> Cast {
-    let mut cast = Cast::new(small(seed));
-    cast.start(Who::Client(0));
-    cast.start(Who::Client(1));
+    let mut cast = Cast::new(small(seed)).unwrap();
+    cast.start(Who::Client(0)).unwrap();
+    cast.start(Who::Client(1)).unwrap();
     for who in watched {
         let id = cast.id(*who).unwrap();
         cast.world.watch(id);
