@@ -39,8 +39,8 @@ pub(crate) struct ContactRow {
     pub(crate) terms: Terms,
     /// What it is to be told of its texts.
     pub(crate) owed: Owed,
-    /// The bundle of a changed key, which waits to be accepted.
-    pub(crate) waiting: Option<Vec<u8>>,
+    /// What a changed key came with, which waits to be accepted.
+    pub(crate) waiting: Option<Waiting>,
     /// What the contact was sent to begin a new session with.
     pub(crate) renewal: Option<Renewal>,
     /// The bundle of its own that was answered last: the same one, come again, begins nothing.
@@ -51,6 +51,8 @@ pub(crate) struct ContactRow {
     pub(crate) silent_since_ms: Option<u64>,
     /// When nothing can come from the session before any more.
     pub(crate) old_until_ms: u64,
+    /// Number of the first word that was sealed in the session of now.
+    pub(crate) session_from: u64,
     /// What was seen of the session's shared secret.
     pub(crate) secret: SecretNote,
 }
@@ -80,6 +82,7 @@ impl ContactRow {
             asked: false,
             silent_since_ms: None,
             old_until_ms: 0,
+            session_from: 1,
             secret: SecretNote::default(),
         }
     }
@@ -94,6 +97,30 @@ pub(crate) struct SecretNote {
     pub(crate) since_s: u64,
     /// Nothing is sealed for its sake, and the person was told.
     pub(crate) closed: bool,
+}
+
+/// What a changed key came with.
+#[derive(Clone, BorshSerialize, BorshDeserialize)]
+pub(crate) enum Waiting {
+    /// A bundle of it, with which it asks for a new session.
+    Bundle(Vec<u8>),
+    /// The answer to our own request for one.
+    Answer {
+        /// The session that it began.
+        session: Vec<u8>,
+        /// Where it can be written to.
+        provider: NodeId,
+        address: MailboxAddress,
+    },
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        match self {
+            Self::Bundle(_) => {}
+            Self::Answer { session, .. } => session.zeroize(),
+        }
+    }
 }
 
 /// Secrets of a bundle that a contact was sent.
@@ -229,6 +256,8 @@ pub(crate) struct Contact {
     pub(crate) session: Session,
     /// The session before, which still opens what is on its way.
     pub(crate) old: Option<Session>,
+    /// An item that is held was read in the session of now, which has not moved for it yet.
+    pub(crate) read_ahead: bool,
     pub(crate) incoming: Incoming,
     /// Words to it that can still come, and those given up among them, by number.
     pub(crate) coming: BTreeMap<u64, Coming>,
@@ -245,6 +274,7 @@ impl Contact {
             row,
             session,
             old: None,
+            read_ahead: false,
             incoming,
             coming: BTreeMap::new(),
             receipt_due: None,

@@ -78,6 +78,7 @@ fn look(session: &mut Session, item: &Item, now: Now, rng: &mut Rng) -> Option<(
 impl Contact {
     fn look(&mut self, item: &Item, now: Now, rng: &mut Rng) -> Option<(Plaintext, Piece)> {
         let found = look(&mut self.session, item, now, rng);
+        self.read_ahead |= found.is_some();
         found.or_else(|| look(self.old.as_mut()?, item, now, rng))
     }
 }

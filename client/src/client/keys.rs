@@ -379,13 +379,14 @@ fn a_key_with_which_no_session_can_be_made_leaves_everything_as_it_was() {
     rig.handle(alice, whist_link::Input::Timeout);
     rig.run(Duration::from_millis(10));
     let it = client(&mut rig, alice);
-    let (waiting, before) = (it.outbox_len(), it.people.contacts[&id].row.waiting.clone());
-    assert!(before.is_some());
+    let stored = |it: &Client| borsh::to_vec(&it.people.contacts[&id].row.waiting).unwrap();
+    let (waiting, before) = (it.outbox_len(), stored(it));
+    assert!(it.people.contacts[&id].row.waiting.is_some());
     // No session can be made without a mailbox of one's own.
     let mailbox = it.mailbox.take();
-    let bundle = it.people.contacts[&id].waiting().unwrap();
-    assert!(it.accept_key(now, id, &bundle).is_err());
-    assert_eq!(it.people.contacts[&id].row.waiting, before, "frozen still");
+    let offer = it.people.contacts[&id].waiting().unwrap();
+    assert!(it.accept_key(now, id, offer).is_err());
+    assert_eq!(stored(it), before, "frozen still");
     assert_eq!(it.outbox_len(), waiting);
     it.mailbox = mailbox;
 }

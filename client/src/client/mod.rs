@@ -536,6 +536,8 @@ mod past;
 #[cfg(test)]
 mod quiet;
 #[cfg(test)]
+mod resets;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod secrets;

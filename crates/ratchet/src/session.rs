@@ -298,6 +298,11 @@ impl Session {
         self.peer
     }
 
+    /// Whether anything of the peer's was opened in this session: if not, it may not have it.
+    pub const fn has_heard(&self) -> bool {
+        self.ratchet.receive.is_some()
+    }
+
     /// Keys kept for items that are missing.
     pub fn skipped(&self) -> usize {
         self.skipped.len()

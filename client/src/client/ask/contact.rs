@@ -76,7 +76,7 @@ impl Client {
     ) -> Result<Option<Answer>, RpcError> {
         let (_, contact) = self.known(name)?;
         let number = self.safety_number(contact).to_string();
-        let new = contact.waiting().map(|bundle| bundle.identity());
+        let new = contact.waiting().map(|offer| offer.identity());
         let own = self.identity().public();
         let new_number = new.map(|key| SafetyNumber::of(&own, &key).to_string());
         let terms = &contact.row.terms;

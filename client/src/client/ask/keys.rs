@@ -4,8 +4,9 @@ use whist_types::Now;
 
 use super::contact::done;
 use super::{OTHER, USAGE};
-use crate::call::Answer;
+use crate::call::{Answer, MessageState};
 use crate::client::Client;
+use crate::contacts::What;
 use crate::ids::{BannerId, ContactId, InvitationId};
 use crate::rows::Table;
 use crate::rpc::RpcError;
@@ -21,15 +22,15 @@ impl Client {
     ) -> Result<Option<Answer>, RpcError> {
         let (id, contact) = self.known(name)?;
         let waiting = contact.waiting();
-        let bundle = waiting.ok_or_else(|| RpcError::new(USAGE, "no changed key waits"))?;
-        let key = bundle.identity();
+        let offer = waiting.ok_or_else(|| RpcError::new(USAGE, "no changed key waits"))?;
+        let key = offer.identity();
         let number = SafetyNumber::of(&self.identity().public(), &key);
         if !number.is(typed) {
             let why = "this is not the safety number with the changed key: either it was misread, \
                        or somebody stands between you and this contact, or the key changed again";
             return Err(RpcError::new(OTHER, why));
         }
-        self.accept_key(now, id, &bundle)?;
+        self.accept_key(now, id, offer)?;
         if let Some(contact) = self.people.contacts.get_mut(&id) {
             contact.row.terms.verified = Some(*key.as_bytes());
             contact.row.not_safe = false;
@@ -56,6 +57,18 @@ impl Client {
         name: &str,
     ) -> Result<Option<Answer>, RpcError> {
         let id = self.contact_of(name)?;
+        let mut words = self.people.messages.values();
+        // What was asked for first could not be answered any more.
+        let leaving = words.any(|row| {
+            row.contact == id
+                && row.what == What::Renewal
+                && !row.lost
+                && matches!(row.state, MessageState::Queued | MessageState::Sent)
+        });
+        if leaving {
+            let why = "a new session is asked for already, and that is still on its way";
+            return Err(RpcError::new(OTHER, why));
+        }
         self.renew(now, id)?;
         done()
     }
