@@ -13,7 +13,7 @@ use whist_timing::Rng;
 /// What opens the vault: the slots first, they are few.
 const KEYS: [&str; 2] = ["slots", "shreds"];
 /// Everything else that is ever in a home.
-const REST: [&str; 4] = ["vault.redb", "start.lock", "version", "lock"];
+const REST: [&str; 5] = ["vault.redb", "making", "start.lock", "version", "lock"];
 /// How long the end of a killed daemon is awaited. One that the kernel does not let go of must not
 /// hinder what comes after.
 const KILLED: Duration = Duration::from_millis(1_500);

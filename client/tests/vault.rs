@@ -99,6 +99,24 @@ fn passphrase_phrase_and_duress_are_set_beside_a_daemon_and_do_what_they_say() {
 }
 
 #[test]
+fn an_init_that_was_cut_short_is_said_to_be_one_and_done_again() {
+    let home = Home(home::Home::new());
+    assert!(home.0.init().status.success());
+    // As a kill before the last step leaves it.
+    home.secret("home/making", "");
+    let (code, said) = home.run("right", &["daemon", "--debug-build"]);
+    assert_eq!(
+        (code, said.contains("run `whist init` again")),
+        (2, true),
+        "{said}"
+    );
+    assert!(home.0.init().status.success());
+    assert!(!home.0.init().status.success(), "one is there");
+    let _daemon = home.daemon("right");
+    home.ok("right", &["status"]);
+}
+
+#[test]
 fn panic_destroys_everything_and_ends_a_daemon_that_was_stopped() {
     let home = Home::new();
     let mut daemon = home.daemon("right");

@@ -10,7 +10,7 @@ use whist_rt::{Exit, Failure, files, in_place, keys};
 use whist_timing::Rng;
 use zeroize::Zeroizing;
 
-use super::{PROGRAM, STATE_VERSION, VAULT_FILE};
+use super::{PROGRAM, STATE_VERSION};
 use crate::account::first_rows;
 use crate::passphrase;
 use crate::rows::Batch;
@@ -50,7 +50,7 @@ pub fn init(
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| usage("no such file, or no text".to_owned()))?;
     let network = Network::parse(&text).map_err(|error| usage(error.to_string()))?;
-    if home.join(VAULT_FILE).exists() {
+    if !Vault::is_vacant(home) {
         return Err(VaultError::Exists.into());
     }
     if home.exists() {
@@ -58,15 +58,18 @@ pub fn init(
     }
     let known = passphrase.read(true)?;
     let by = passphrase.joined(Zeroizing::clone(&known), true)?;
-    let state = StateDir::create(home, PROGRAM, STATE_VERSION)?;
+    // One that was cut short has its folder already.
+    let state = match home.join("version").exists() {
+        true => StateDir::open_current(home, PROGRAM, STATE_VERSION)?,
+        false => StateDir::create(home, PROGRAM, STATE_VERSION)?,
+    };
     let mut rng = Rng::from_seed(*whist_rt::seed()?.expose());
     let rows = first_rows(&network, profile, whist_rt::wall(), &mut rng);
-    let mut vault = Vault::create(state.path(), &by, calibrated()?, rng)?;
     let mut batch = Batch::new();
     for (table, key, value) in rows.all() {
         batch.put(table, key.to_vec(), value.to_vec());
     }
-    vault.apply(&batch)?;
+    Vault::make(state.path(), &by, calibrated()?, &batch, rng)?;
     // What cannot be told is no promise.
     let erases = |file: &PathBuf| in_place::is_kept(file).unwrap_or(false);
     Ok(Made {

@@ -35,13 +35,15 @@ use socket::{accept, bind};
 
 const PROGRAM: &str = "whist";
 const STATE_VERSION: u32 = 2;
-const VAULT_FILE: &str = "vault.redb";
 
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         let exit = match error {
             VaultError::Locked => Exit::Locked,
-            VaultError::Cost | VaultError::NotAVault | VaultError::Taken => Exit::Usage,
+            VaultError::Cost
+            | VaultError::NotAVault
+            | VaultError::Unfinished
+            | VaultError::Taken => Exit::Usage,
             VaultError::Tampered
             | VaultError::Exists
             | VaultError::InUse
@@ -61,7 +63,7 @@ pub fn socket_path(home: &Path) -> PathBuf {
 
 /// Whether a vault is there.
 pub fn has_vault(home: &Path) -> bool {
-    home.join(VAULT_FILE).exists()
+    !Vault::is_vacant(home)
 }
 
 /// What a daemon runs with.
@@ -94,6 +96,9 @@ pub fn run(
     process::refuse_debug_build(run.debug_build)?;
     logs::init(&run.log)?;
     let state = StateDir::open_current(&run.home, PROGRAM, STATE_VERSION)?;
+    if Vault::is_unfinished(&run.home) {
+        return Err(VaultError::Unfinished.into());
+    }
     // Before the passphrase is asked for: nothing is typed for a vault that others could exchange.
     for file in Vault::files(&run.home) {
         keys::check_file(&file)?;

@@ -13,6 +13,25 @@ use whist_rt::{in_place, keys};
 /// The files, in the order in which they are made: with the last one, the vault is there.
 pub(super) const FILES: [&str; 3] = ["vault.redb", "shreds", "slots"];
 
+/// Stands beside them until the vault is whole.
+pub(super) const MAKING: &str = "making";
+
+#[cfg(test)]
+thread_local! {
+    /// Operations on a folder that still succeed: a kill comes before the next.
+    pub(super) static LEFT: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
+}
+
+/// An operation on a folder begins.
+pub(super) fn step() -> io::Result<()> {
+    #[cfg(test)]
+    match LEFT.get().checked_sub(1) {
+        Some(left) => LEFT.set(left),
+        None => return Err(io::Error::other("killed")),
+    }
+    Ok(())
+}
+
 /// One file. Clones are the same file.
 #[derive(Debug, Clone)]
 pub(super) struct Medium(Arc<dyn StorageBackend>);
@@ -64,12 +83,15 @@ impl StorageBackend for Plain {
         self.0.read_exact_at(out, offset)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
+        step()?;
         self.0.set_len(len)
     }
     fn sync_data(&self) -> io::Result<()> {
+        step()?;
         self.0.sync_data()
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        step()?;
         self.0.write_all_at(data, offset)
     }
 }
@@ -91,6 +113,7 @@ impl Media {
     /// Makes the files, mode 0600. Refuses where one is there.
     pub(super) fn create(home: &Path) -> io::Result<Self> {
         let made = |file| {
+            step()?;
             OpenOptions::new()
                 .read(true)
                 .write(true)

@@ -8,6 +8,7 @@
 mod change;
 mod cost;
 mod group;
+mod make;
 mod medium;
 mod recovery;
 mod seal;
@@ -20,7 +21,6 @@ use std::path::{Path, PathBuf};
 
 use rand_core::SeedableRng as _;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use whist_rt::keys::sync_parent;
 use whist_timing::{Rng, forget_past};
 use whist_types::{Reader, Secret, Truncated};
 
@@ -53,6 +53,9 @@ pub enum VaultError {
     /// The files are not those of a vault.
     #[error("not a vault of version 2")]
     NotAVault,
+    /// It was begun and never became whole.
+    #[error("this vault was never finished, and nothing is in it: run `whist init` again")]
+    Unfinished,
     /// A vault is already there.
     #[error("a vault is already there")]
     Exists,
@@ -113,6 +116,7 @@ enum SlotsAt {
 impl SlotsAt {
     fn open(&self) -> Result<SlotsFile, VaultError> {
         match self {
+            Self::Home(home) if Vault::is_unfinished(home) => Err(VaultError::Unfinished),
             Self::Home(home) => Ok(SlotsFile::open(home)?),
             #[cfg(test)]
             Self::Memory(medium) => Ok(SlotsFile::unlocked(medium.clone())),
@@ -148,32 +152,6 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Makes a vault in a folder, with fresh keys. Refuses where one is.
-    ///
-    /// # Errors
-    /// [`VaultError::Exists`], a cost out of bounds, or the disk.
-    pub fn create(
-        home: &Path,
-        by: &Credential,
-        cost: Cost,
-        mut rng: Rng,
-    ) -> Result<Self, VaultError> {
-        let media = Media::create(home).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => VaultError::Exists,
-            _ => VaultError::File(error),
-        })?;
-        let slots = media.slots.clone();
-        let keys = Keys::random(&mut rng);
-        let mut vault = Self::over(media, SlotsAt::Home(home.to_owned()), rng)?;
-        vault.adopt(&keys);
-        // The slots come last: with them the vault is there.
-        let slots = Slots::create(slots, cost, &mut vault.rng)?;
-        let key = slots.derive(by)?;
-        slots.put(keys.home(Home::First), &key, &keys, &mut vault.rng)?;
-        sync_parent(&medium::path(home, 2)).map_err(io::Error::other)?;
-        Ok(vault)
-    }
-
     /// The files of a vault, none of which anybody else may read or change.
     pub fn files(home: &Path) -> [PathBuf; 3] {
         medium::FILES.map(|file| home.join(file))
@@ -193,6 +171,9 @@ impl Vault {
 
     /// Opens the files of a vault and none of its rows.
     fn closed(home: &Path, rng: Rng) -> Result<Self, VaultError> {
+        if Self::is_unfinished(home) {
+            return Err(VaultError::Unfinished);
+        }
         let media = Media::open(home).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => VaultError::InUse,
             _ => VaultError::File(error),
