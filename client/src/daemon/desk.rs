@@ -29,6 +29,8 @@ pub(super) struct Desk {
     pub(super) shutdown: Shutdown,
     /// Time without a command after which the vault is locked.
     pub(super) idle: Option<Duration>,
+    /// Whether what is in memory may be written to swap.
+    pub(super) swaps: bool,
     gate: Gate,
     board: Board,
     last: Arc<AtomicU64>,
@@ -57,6 +59,7 @@ impl Desk {
             client,
             uid,
             idle,
+            swaps: false,
             gate,
             board,
             last: Arc::default(),

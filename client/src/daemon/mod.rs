@@ -15,10 +15,10 @@ use std::time::Duration;
 use rand_core::SeedableRng as _;
 use whist_rt::state::StateDir;
 use whist_rt::sync::{mpsc, oneshot};
-use whist_rt::tracing::info;
+use whist_rt::tracing::{info, warn};
 use whist_rt::{
     Clock, Driver, DriverOptions, Exit, Failure, Signals, commands, files, keys, logs, process,
-    task,
+    swap, task,
 };
 use whist_timing::Rng;
 
@@ -95,6 +95,10 @@ pub fn run(
 ) -> Result<(), Failure> {
     process::refuse_debug_build(run.debug_build)?;
     logs::init(&run.log)?;
+    let swaps = !process::lock_memory() && swap::reaches_memory();
+    if swaps {
+        warn!("keys and texts in memory may be written to swap");
+    }
     let state = StateDir::open_current(&run.home, PROGRAM, STATE_VERSION)?;
     if Vault::is_unfinished(&run.home) {
         return Err(VaultError::Unfinished.into());
@@ -116,7 +120,7 @@ pub fn run(
         let client = Client::new(clock.now(), &whist_rt::seed()?, &rows)
             .map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
         drop(rows);
-        serve(client, vault, clock, run, state, ready).await
+        serve(client, vault, clock, (run, swaps), state, ready).await
     })?
 }
 
@@ -124,7 +128,7 @@ async fn serve(
     client: Client,
     vault: Vault,
     clock: Clock,
-    run: &Run,
+    (run, swaps): (&Run, bool),
     state: StateDir,
     ready: impl FnOnce(),
 ) -> Result<(), Failure> {
@@ -143,7 +147,8 @@ async fn serve(
     let fresh = handle.clone();
     let (home, own) = (run.home.clone(), shutdown.clone());
     let gate = Gate::new(home, handle.clone(), tasks.clone(), own);
-    let desk = Desk::new(handle, board.clone(), uid, gate, run.lock_after);
+    let mut desk = Desk::new(handle, board.clone(), uid, gate, run.lock_after);
+    desk.swaps = swaps;
     if let Some(idle) = run.lock_after {
         shutdown.spawn(desk.clone().lock_when_idle(idle));
     }

@@ -16,6 +16,9 @@ use crate::call::{Answer, Call, Notice};
 use crate::limits::{RPC_CALLS_MAX, RPC_LINE_BYTES_MAX, RPC_LINES_MAX, RPC_WRITE_MAX};
 use crate::rpc::{self, Request, RpcError};
 
+const SWAPS: &str = "keys and texts in the daemon's memory may be written to swap: switch swap off, \
+                     or let the daemon lock its memory (LimitMEMLOCK=infinity)";
+
 /// A line to write.
 struct Line {
     text: String,
@@ -185,6 +188,9 @@ async fn answer(desk: &Desk, id: &Value, asked: Asked, closed: &Shutdown, lines:
     let mut told = desk.answer(asked, closed).await;
     if let Ok(Answer::Status(status)) = &mut told {
         status.locks_after_s = desk.idle.map(|idle| idle.as_secs());
+        if desk.swaps {
+            status.warnings.push(SWAPS.to_owned());
+        }
     }
     let line = Line {
         tag: Some(tag),

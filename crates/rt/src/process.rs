@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::Mode;
+use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal};
 
 use crate::RtError;
@@ -32,6 +33,29 @@ pub fn harden() {
         eprintln!("{}: bug: panicked{place}", name());
         std::process::exit(i32::from(crate::Exit::Other.code()));
     }));
+}
+
+/// Keeps all memory of this process from swap, each page from when it is first used. Done only where
+/// there is no limit: under one a later allocation would fail, and end the process. `false` if it
+/// was not done.
+pub fn lock_memory() -> bool {
+    let limit = rustix::process::getrlimit(Resource::Memlock);
+    if limit.current.is_some() && limit.maximum.is_none() {
+        // Of the two limits the one that the process may raise itself.
+        let none = Rlimit {
+            current: None,
+            maximum: None,
+        };
+        let _ = rustix::process::setrlimit(Resource::Memlock, none);
+    }
+    if rustix::process::getrlimit(Resource::Memlock)
+        .current
+        .is_some()
+    {
+        return false;
+    }
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    rustix::mm::mlockall(all).is_ok()
 }
 
 /// Whether core dumps are off, for tests of the programs.

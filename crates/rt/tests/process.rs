@@ -71,6 +71,18 @@ fn part() {
                 Ok(())
             })?,
             "few" => few(),
+            "memory" => {
+                let done = whist_rt::process::lock_memory();
+                let text = std::fs::read_to_string("/proc/self/status").unwrap();
+                let locked = text.lines().find_map(|line| line.strip_prefix("VmLck:"));
+                let nothing = locked.unwrap().trim() == "0 kB";
+                assert_eq!(done, !nothing, "{locked:?}");
+                let limit = rustix::process::getrlimit(Resource::Memlock).current;
+                assert!(!done || limit.is_none(), "an allocation would fail");
+                // As much as the key of a passphrase takes.
+                assert!(std::hint::black_box(vec![1_u8; 64 << 20]).len() > 1);
+                Ok(())
+            }
             other => panic!("no part is called {other}"),
         }
     });
@@ -200,6 +212,12 @@ fn one_sigterm_drains_and_a_second_ends_at_once() {
         }
         assert_eq!(child.wait().unwrap().code(), Some(wanted));
     }
+}
+
+#[test]
+fn memory_is_locked_where_there_is_no_limit_and_left_alone_under_one() {
+    let output = play("memory", &[]).wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// A role that waits for its link to go up.
