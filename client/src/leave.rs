@@ -11,9 +11,15 @@ use whist_rt::{Exit, Failure, process};
 use whist_timing::Rng;
 
 /// What opens the vault: the slots first, they are few.
-const KEYS: [&str; 2] = ["slots", "shreds"];
+const KEYS: [&str; 4] = ["slots", "shreds", "slots.making", "shreds.making"];
 /// Everything else that is ever in a home.
-const REST: [&str; 5] = ["vault.redb", "making", "start.lock", "version", "lock"];
+const REST: [&str; 5] = [
+    "vault.redb",
+    "vault.redb.making",
+    "start.lock",
+    "version",
+    "lock",
+];
 /// How long the end of a killed daemon is awaited. One that the kernel does not let go of must not
 /// hinder what comes after.
 const KILLED: Duration = Duration::from_millis(1_500);

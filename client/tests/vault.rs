@@ -99,18 +99,25 @@ fn passphrase_phrase_and_duress_are_set_beside_a_daemon_and_do_what_they_say() {
 }
 
 #[test]
-fn an_init_that_was_cut_short_is_said_to_be_one_and_done_again() {
+fn an_init_that_was_cut_short_is_said_to_be_one_and_finished_or_done_again() {
     let home = Home(home::Home::new());
+    // As a kill leaves it before the first file has its name, and right after the folder.
+    std::fs::create_dir(home.path("home")).unwrap();
+    home.secret("home/slots.making", "half");
+    std::fs::set_permissions(home.path("home"), PermissionsExt::from_mode(0o700)).unwrap();
     assert!(home.0.init().status.success());
-    // As a kill before the last step leaves it.
-    home.secret("home/making", "");
-    let (code, said) = home.run("right", &["daemon", "--debug-build"]);
-    assert_eq!(
-        (code, said.contains("run `whist init` again")),
-        (2, true),
-        "{said}"
-    );
-    assert!(home.0.init().status.success());
+    // As a kill leaves it after the first of them.
+    for name in ["shreds", "slots"] {
+        let file = home.path("home").join(name);
+        std::fs::rename(&file, file.with_extension("making")).unwrap();
+    }
+    for args in [vec!["daemon", "--debug-build"], vec!["wipe"]] {
+        let (code, said) = home.run("right", &args);
+        let clear = said.contains("run `whist init` again");
+        assert_eq!((code, clear), (2, true), "{said}");
+    }
+    let said = String::from_utf8(home.0.init().stderr).unwrap();
+    assert!(said.contains("the passphrase given then"), "{said}");
     assert!(!home.0.init().status.success(), "one is there");
     let _daemon = home.daemon("right");
     home.ok("right", &["status"]);

@@ -94,6 +94,9 @@ impl Vault {
 /// Nothing is typed for a vault that others could exchange.
 pub(super) fn check(home: &Path) -> Result<(), Failure> {
     keys::check_folder(home)?;
+    if Store::is_unfinished(home) {
+        return Err(VaultError::Unfinished.into());
+    }
     for file in Store::files(home) {
         keys::check_file(&file)?;
     }

@@ -50,11 +50,16 @@ pub fn init(
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| usage("no such file, or no text".to_owned()))?;
     let network = Network::parse(&text).map_err(|error| usage(error.to_string()))?;
-    if !Vault::is_vacant(home) {
-        return Err(VaultError::Exists.into());
-    }
     if home.exists() {
         keys::check_folder(home)?;
+    }
+    if Vault::is_unfinished(home) {
+        let _state = StateDir::open_current(home, PROGRAM, STATE_VERSION)?;
+        Vault::finish(home)?;
+        return Err(VaultError::Finished.into());
+    }
+    if !Vault::is_vacant(home) {
+        return Err(VaultError::Exists.into());
     }
     let known = passphrase.read(true)?;
     let by = passphrase.joined(Zeroizing::clone(&known), true)?;
@@ -69,7 +74,7 @@ pub fn init(
     for (table, key, value) in rows.all() {
         batch.put(table, key.to_vec(), value.to_vec());
     }
-    Vault::make(state.path(), &by, calibrated()?, &batch, rng)?;
+    drop(Vault::make(state.path(), &by, calibrated()?, &batch, rng)?);
     // What cannot be told is no promise.
     let erases = |file: &PathBuf| in_place::is_kept(file).unwrap_or(false);
     Ok(Made {

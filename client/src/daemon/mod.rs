@@ -46,6 +46,7 @@ impl From<VaultError> for Failure {
             | VaultError::Taken => Exit::Usage,
             VaultError::Tampered
             | VaultError::Exists
+            | VaultError::Finished
             | VaultError::InUse
             | VaultError::Full
             | VaultError::Broken

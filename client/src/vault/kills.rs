@@ -20,30 +20,30 @@ struct Disk {
 }
 
 #[derive(Debug, Default, Clone)]
-struct Contents {
+pub(super) struct Contents {
     /// What a crash leaves for certain.
-    durable: Vec<u8>,
+    pub(super) durable: Vec<u8>,
     /// What came since, of which it leaves any part.
-    writes: Vec<Write>,
+    pub(super) writes: Vec<Write>,
     /// Both: what is read.
-    now: Vec<u8>,
+    pub(super) now: Vec<u8>,
 }
 
 impl Contents {
-    fn write(&mut self, write: Write) {
+    pub(super) fn write(&mut self, write: Write) {
         write.apply(&mut self.now);
         self.writes.push(write);
     }
 }
 
 #[derive(Debug, Clone)]
-enum Write {
+pub(super) enum Write {
     Bytes(usize, Vec<u8>),
     Length(usize),
 }
 
 impl Write {
-    fn apply(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn apply(&self, bytes: &mut Vec<u8>) {
         match self {
             Self::Bytes(at, data) => {
                 let end = at + data.len();

@@ -53,9 +53,12 @@ pub enum VaultError {
     /// The files are not those of a vault.
     #[error("not a vault of version 2")]
     NotAVault,
-    /// It was begun and never became whole.
-    #[error("this vault was never finished, and nothing is in it: run `whist init` again")]
+    /// Its making was cut short between the names of its files.
+    #[error("the init of this vault was cut short: run `whist init` again, which finishes it")]
     Unfinished,
+    /// Such a one was finished now.
+    #[error("the init that was cut short is finished: the passphrase given then opens the vault")]
+    Finished,
     /// A vault is already there.
     #[error("a vault is already there")]
     Exists,
@@ -116,7 +119,6 @@ enum SlotsAt {
 impl SlotsAt {
     fn open(&self) -> Result<SlotsFile, VaultError> {
         match self {
-            Self::Home(home) if Vault::is_unfinished(home) => Err(VaultError::Unfinished),
             Self::Home(home) => Ok(SlotsFile::open(home)?),
             #[cfg(test)]
             Self::Memory(medium) => Ok(SlotsFile::unlocked(medium.clone())),
@@ -171,9 +173,6 @@ impl Vault {
 
     /// Opens the files of a vault and none of its rows.
     fn closed(home: &Path, rng: Rng) -> Result<Self, VaultError> {
-        if Self::is_unfinished(home) {
-            return Err(VaultError::Unfinished);
-        }
         let media = Media::open(home).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => VaultError::InUse,
             _ => VaultError::File(error),
