@@ -241,14 +241,16 @@ fn a_change_by_the_duress_secret_looks_like_any_other_and_a_daemon_gives_way_to_
     assert_eq!(ends(&home, "right", &["unlock"]).0, 3);
     assert_eq!(ends(&home, "other", &["unlock"]).0, 0);
     assert_eq!(status(&home)["outbox"], 0);
-    // One that cannot be asked is ended.
-    let (home, mut daemon) = home_with_a_duress_secret();
-    let nowhere = home.path("nowhere");
-    let args = passwd_to(&home);
-    let args = [&["--socket", nowhere.to_str().unwrap()][..], &words(&args)].concat();
-    assert_eq!(ends(&home, "duress", &args).0, 0);
-    assert!(!daemon.0.wait().unwrap().success());
-    drop(home.daemon_by("other"));
+    // One that cannot be asked is ended, whichever secret is given.
+    for secret in ["right", "duress"] {
+        let (home, mut daemon) = home_with_a_duress_secret();
+        let nowhere = home.path("nowhere");
+        let args = passwd_to(&home);
+        let args = [&["--socket", nowhere.to_str().unwrap()][..], &words(&args)].concat();
+        assert_eq!(ends(&home, secret, &args).0, 0);
+        assert!(!daemon.0.wait().unwrap().success(), "{secret}");
+        drop(home.daemon_by("other"));
+    }
 }
 
 #[test]

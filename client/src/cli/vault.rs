@@ -143,27 +143,32 @@ fn passwd(context: &Context, duress: bool, new: NewSource) -> Result<(), Failure
 /// in memory gives way to the decoy as what is on the disk does.
 fn opened(context: &Context, known: Zeroizing<Vec<u8>>) -> Result<Change, Failure> {
     let source = &context.passphrase;
+    let mut asked = false;
     if let (Ok((passphrase, key)), Ok(stream)) = (told(source, &known), socket::connect(context)) {
         let call = Call::Check { passphrase, key };
         // Of one that hangs nothing is expected.
         let _ = stream.set_read_timeout(Some(CHECK_MAX));
         match socket::ask(stream, &call) {
             Err(failure) if failure.exit == Exit::Locked => return Err(failure),
-            _ => {}
+            told => asked = told.is_ok(),
         }
     }
-    change(&context.home, &source.joined(known, false)?)
+    change(&context.home, &source.joined(known, false)?, asked)
 }
 
-/// The same for a secret of which no daemon was told. One that would go on with what is over is
-/// ended, as by `panic`.
-fn change(home: &Path, by: &Credential) -> Result<Change, Failure> {
-    match Change::open(home, by, rng()?) {
-        Err(VaultError::InUse) => {
-            leave::end_daemon(home);
-            Ok(Change::open(home, by, rng()?)?)
-        }
-        opened => Ok(opened?),
+/// The same. A daemon that was not asked is ended, as by `panic`, by every secret that opens the
+/// vault: if only that of the decoy ended it, who watches would know which one was given.
+fn change(home: &Path, by: &Credential, asked: bool) -> Result<Change, Failure> {
+    let change = match Change::open(home, by, rng()?) {
+        Err(VaultError::InUse) => None,
+        opened => Some(opened?),
+    };
+    if change.is_none() || !asked {
+        leave::end_daemon(home);
+    }
+    match change {
+        Some(change) => Ok(change),
+        None => Ok(Change::open(home, by, rng()?)?),
     }
 }
 
@@ -205,7 +210,8 @@ fn recover(context: &Context, new: NewSource) -> Result<(), Failure> {
     check(&context.home)?;
     let phrase = phrase(&context.passphrase)?;
     let new = new_credential(&new.source(&context.passphrase), "New passphrase")?;
-    let change = change(&context.home, &phrase.credential())?;
+    // No phrase opens the decoy before it has taken over: there is nothing to ask a daemon for.
+    let change = change(&context.home, &phrase.credential(), true)?;
     change.passphrase(&new)?;
     said(context, "the vault has a new passphrase")
 }
