@@ -21,7 +21,7 @@ pub fn line(data: &[u8]) {
             assert_eq!(again.map(|again| again.call), Ok(request.call));
         }
         Err((id, error)) => {
-            let line = rpc::response(&id, Err(error));
+            let line = rpc::response(&id, Err::<(), _>(error));
             assert!(rpc::parse_response(line.as_bytes()).is_err());
         }
     }

@@ -2,8 +2,11 @@
 //! line. Requests have an id, and there are no batches; notifications go from the daemon to who
 //! subscribed. Error codes above zero are the exit codes that the command line ends with.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::call::{Call, METHODS, Notice};
 use crate::limits::RPC_LINE_BYTES_MAX;
@@ -82,30 +85,76 @@ pub fn parse(line: &[u8]) -> Result<Request, (Value, RpcError)> {
     let params = envelope
         .params
         .unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    let call = serde_json::json!({ "method": envelope.method, "params": params });
-    match serde_json::from_value(call) {
+    // Moved and not copied: a secret may stand in it.
+    let method = Value::from(envelope.method);
+    let call = [("method".to_owned(), method), ("params".to_owned(), params)];
+    match serde_json::from_value(Value::Object(call.into_iter().collect())) {
         Ok(call) => Ok(Request { id, call }),
         Err(error) => Err((id, RpcError::new(INVALID_PARAMS, error.to_string()))),
     }
 }
 
+#[derive(Serialize)]
+struct Asked<'a> {
+    id: u64,
+    jsonrpc: &'static str,
+    #[serde(flatten)]
+    call: &'a Call,
+}
+
+#[derive(Serialize)]
+struct Told<'a, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<RpcError>,
+    id: &'a Value,
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<T>,
+}
+
 /// Writes a request as a line, without the line's end.
-pub fn request(id: u64, call: &Call) -> String {
-    let mut value = serde_json::to_value(call).unwrap_or(Value::Null);
-    if let Some(object) = value.as_object_mut() {
-        object.insert("jsonrpc".into(), "2.0".into());
-        object.insert("id".into(), id.into());
-    }
-    value.to_string()
+pub fn request(id: u64, call: &Call) -> Zeroizing<String> {
+    let jsonrpc = "2.0";
+    line(&Asked { id, jsonrpc, call })
 }
 
 /// Writes an answer as a line, without the line's end.
-pub fn response(id: &Value, result: Result<Value, RpcError>) -> String {
-    match result {
-        Ok(result) => serde_json::json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(error) => serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error }),
+pub fn response(id: &Value, result: Result<impl Serialize, RpcError>) -> Zeroizing<String> {
+    let (error, result) = match result {
+        Ok(result) => (None, Some(result)),
+        Err(error) => (Some(error), None),
+    };
+    line(&Told {
+        error,
+        id,
+        jsonrpc: "2.0",
+        result,
+    })
+}
+
+/// A value as a line. It is written once, where there is room for all of it and for the line's end:
+/// what grows is copied, and leaves in memory what nobody erases.
+fn line(value: &impl Serialize) -> Zeroizing<String> {
+    let mut bytes = Count(0);
+    let _ = serde_json::to_writer(&mut bytes, value);
+    let mut text = Zeroizing::new(Vec::with_capacity(bytes.0.saturating_add(1)));
+    let written = serde_json::to_writer(&mut *text, value);
+    let text = written.map(|()| String::from_utf8(std::mem::take(&mut *text)));
+    Zeroizing::new(text.ok().and_then(Result::ok).unwrap_or_default())
+}
+
+/// Counts what is written.
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
     }
-    .to_string()
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes a notification as a line, without the line's end.
@@ -204,15 +253,27 @@ mod tests {
 
     #[test]
     fn an_error_reaches_the_command_line_with_its_exit_code() {
-        let line = response(
-            &Value::from(1),
-            Err(RpcError::new(5, "unknown contact: eve")),
-        );
+        let error = RpcError::new(5, "unknown contact: eve");
+        let line = response(&Value::from(1), Err::<Value, _>(error));
         let error = parse_response(line.as_bytes()).unwrap_err();
         assert_eq!(
             (error.code, error.message.as_str()),
             (5, "unknown contact: eve")
         );
+    }
+
+    #[test]
+    fn a_line_is_written_in_one_place_with_room_for_its_end() {
+        let call = Call::Search {
+            words: "\n canary".repeat(2_000),
+            contact: None,
+        };
+        for mut line in [request(1, &call), response(&Value::from(1), Ok(call))] {
+            let place = line.as_ptr();
+            assert!(line.len() > 17_000 && line.capacity() == line.len() + 1);
+            line.push('\n');
+            assert_eq!(line.as_ptr(), place, "it was copied");
+        }
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use super::net::{Check, NodeInfo};
 use super::status::Status;
@@ -153,7 +154,7 @@ pub enum Until {
     Delivered,
 }
 
-/// A text that came, or in the history one that was sent.
+/// A text that came, or in the history one that was sent. What it says is erased when it is dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Text {
     /// Its number.
@@ -179,6 +180,14 @@ pub struct Text {
     /// How far one's own has come.
     pub state: Option<MessageState>,
 }
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        self.text.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Text {}
 
 /// A text that is not stored yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]

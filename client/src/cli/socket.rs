@@ -9,6 +9,7 @@ use std::{io, thread};
 use serde_json::Value;
 use whist_rt::local::{self, Watched};
 use whist_rt::{Exit, Failure};
+use zeroize::Zeroizing;
 
 use super::Context;
 use crate::call::Call;
@@ -39,9 +40,10 @@ pub(super) fn connect(context: &Context) -> Result<UnixStream, Failure> {
 /// Asks one thing.
 pub(super) fn ask(mut stream: UnixStream, call: &Call) -> Result<Value, Failure> {
     let ended = || Failure::new(Exit::NoDaemon, "the daemon ended meanwhile");
-    let line = format!("{}\n", rpc::request(1, call));
+    let mut line = rpc::request(1, call);
+    line.push('\n');
     stream.write_all(line.as_bytes()).map_err(|_| ended())?;
-    let mut answer = Vec::new();
+    let mut answer = Zeroizing::new(Vec::new());
     let mut reader = BufReader::new(&stream);
     let got = reader.read_until(b'\n', &mut answer);
     if !got.is_ok_and(|bytes| bytes > 0) {

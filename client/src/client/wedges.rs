@@ -139,7 +139,7 @@ fn receive(rig: &mut Rig, side: usize, tag: u64, wait_s: u64) {
 
 fn read(rig: &Rig, side: usize, tag: u64) -> Vec<String> {
     match rig.answer(side, tag) {
-        Some(Ok(Answer::Texts { texts })) => texts.into_iter().map(|t| t.text).collect(),
+        Some(Ok(Answer::Texts { texts })) => texts.iter().map(|t| t.text.clone()).collect(),
         other => panic!("{other:?}"),
     }
 }

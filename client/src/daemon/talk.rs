@@ -6,22 +6,26 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use whist_rt::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use whist_rt::io::{AsyncReadExt, AsyncWriteExt};
 use whist_rt::sync::{Semaphore, mpsc};
 use whist_rt::unix::{OwnedReadHalf, OwnedWriteHalf, UnixStream};
 use whist_rt::{Shutdown, task, time};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::desk::{Asked, Desk, Subscription};
 use crate::call::{Answer, Call, Notice};
 use crate::limits::{RPC_CALLS_MAX, RPC_LINE_BYTES_MAX, RPC_LINES_MAX, RPC_WRITE_MAX};
 use crate::rpc::{self, Request, RpcError};
 
-const SWAPS: &str = "keys and texts in the daemon's memory may be written to swap: switch swap off, \
-                     or let the daemon lock its memory (LimitMEMLOCK=infinity)";
+const SWAPS: &str = "keys and texts in the daemon's memory may be written to swap: \
+    switch swap off, or let the daemon lock its memory (LimitMEMLOCK=infinity)";
+
+/// Bytes that are read at once.
+const PIECE_BYTES: usize = 4_096;
 
 /// A line to write.
 struct Line {
-    text: String,
+    text: Zeroizing<String>,
     /// Under which id it answers; null if it does not.
     id: Value,
     /// The call that it answers, if the client was asked.
@@ -35,7 +39,7 @@ struct Line {
 }
 
 impl Line {
-    const fn new(text: String) -> Self {
+    const fn new(text: Zeroizing<String>) -> Self {
         Self {
             text,
             id: Value::Null,
@@ -46,7 +50,7 @@ impl Line {
         }
     }
 
-    fn answer(id: &Value, result: Result<Value, RpcError>) -> Self {
+    fn answer(id: &Value, result: Result<Answer, RpcError>) -> Self {
         Self {
             id: id.clone(),
             ..Self::new(rpc::response(id, result))
@@ -54,9 +58,9 @@ impl Line {
     }
 
     /// What is written in its place when its era is over: who asked is told, who subscribed knows.
-    fn overtaken(&self) -> Option<String> {
+    fn overtaken(&self) -> Option<Zeroizing<String>> {
         let error = "the vault was locked before this was answered: whist unlock";
-        let told = || rpc::response(&self.id, Err(RpcError::new(3, error)));
+        let told = || rpc::response(&self.id, Err::<Answer, _>(RpcError::new(3, error)));
         (!self.id.is_null()).then(told)
     }
 }
@@ -79,17 +83,65 @@ pub(super) async fn talk(stream: UnixStream, desk: Desk) {
     let _ = writer.await;
 }
 
-async fn read_calls(read: OwnedReadHalf, desk: &Desk, lines: &Lines, closed: &Shutdown) {
-    let limit = u64::try_from(RPC_LINE_BYTES_MAX).unwrap_or(u64::MAX);
-    let places = Arc::new(Semaphore::new(RPC_CALLS_MAX));
-    let mut reader = BufReader::new(read);
-    let mut subscribed = false;
-    loop {
-        let mut line = Vec::new();
-        let got = (&mut reader).take(limit).read_until(b'\n', &mut line).await;
-        if !got.is_ok_and(|bytes| bytes > 0) {
-            return;
+/// What comes in, by lines; it is erased behind them.
+struct Incoming {
+    read: OwnedReadHalf,
+    piece: Zeroizing<Vec<u8>>,
+    come: Zeroizing<Vec<u8>>,
+    /// So much of what has come has no line's end in it.
+    seen: usize,
+}
+
+impl Incoming {
+    fn new(read: OwnedReadHalf) -> Self {
+        Self {
+            read,
+            piece: Zeroizing::new(vec![0; PIECE_BYTES]),
+            // What grows is copied, and not erased where it was.
+            come: Zeroizing::new(Vec::with_capacity(RPC_LINE_BYTES_MAX)),
+            seen: 0,
         }
+    }
+
+    /// The next line with its end, or as much as there is when nothing more comes, or as may be.
+    async fn line(&mut self) -> Option<Zeroizing<Vec<u8>>> {
+        loop {
+            let new = self.come.get(self.seen..)?;
+            if let Some(at) = new.iter().position(|byte| *byte == b'\n') {
+                return Some(self.cut(self.seen.saturating_add(at).saturating_add(1)));
+            }
+            self.seen = self.come.len();
+            let room = RPC_LINE_BYTES_MAX.saturating_sub(self.seen);
+            if room == 0 {
+                return Some(self.cut(RPC_LINE_BYTES_MAX));
+            }
+            let piece = self.piece.get_mut(..room.min(PIECE_BYTES))?;
+            let bytes = self.read.read(piece).await.ok()?;
+            if bytes == 0 {
+                let all = self.come.len();
+                return (all > 0).then(|| self.cut(all));
+            }
+            self.come.extend_from_slice(piece.get(..bytes)?);
+            piece.zeroize();
+        }
+    }
+
+    fn cut(&mut self, bytes: usize) -> Zeroizing<Vec<u8>> {
+        let (line, rest) = self.come.split_at_checked(bytes).unwrap_or_default();
+        let (line, rest) = (Zeroizing::new(line.to_vec()), Zeroizing::new(rest.to_vec()));
+        self.come.as_mut_slice().zeroize();
+        self.come.clear();
+        self.come.extend_from_slice(&rest);
+        self.seen = 0;
+        line
+    }
+}
+
+async fn read_calls(read: OwnedReadHalf, desk: &Desk, lines: &Lines, closed: &Shutdown) {
+    let places = Arc::new(Semaphore::new(RPC_CALLS_MAX));
+    let mut incoming = Incoming::new(read);
+    let mut subscribed = false;
+    while let Some(line) = incoming.line().await {
         let whole = line.ends_with(b"\n");
         let parsed = rpc::parse(&line);
         drop(line);
@@ -126,7 +178,7 @@ async fn serve(
         Call::Stop {} => {
             let last = Line {
                 last: true,
-                ..Line::answer(&id, Ok(done()))
+                ..Line::answer(&id, Ok(Answer::Done {}))
             };
             let _ = lines.send(last).await;
             return;
@@ -172,15 +224,7 @@ async fn serve(
 
 /// Puts an answer of the daemon's own into the queue.
 async fn send(lines: &Lines, id: &Value, answer: Result<Answer, RpcError>) {
-    let _ = lines.send(Line::answer(id, answer.and_then(value))).await;
-}
-
-fn done() -> Value {
-    serde_json::to_value(Answer::Done {}).unwrap_or_default()
-}
-
-fn value(answer: Answer) -> Result<Value, RpcError> {
-    serde_json::to_value(&answer).map_err(|error| RpcError::new(1, error.to_string()))
+    let _ = lines.send(Line::answer(id, answer)).await;
 }
 
 async fn answer(desk: &Desk, id: &Value, asked: Asked, closed: &Shutdown, lines: &Lines) {
@@ -196,7 +240,7 @@ async fn answer(desk: &Desk, id: &Value, asked: Asked, closed: &Shutdown, lines:
         tag: Some(tag),
         texts: matches!(told, Ok(Answer::Texts { .. })),
         era: Some(era),
-        ..Line::answer(id, told.and_then(value))
+        ..Line::answer(id, told)
     };
     if lines.send(line).await.is_err() {
         desk.unheard(tag).await;
@@ -214,9 +258,9 @@ async fn notify(mut notices: Subscription, lines: Lines, closed: Shutdown) {
         let line = match noted {
             Some((era, text)) => Line {
                 era: Some(era),
-                ..Line::new(text.to_string())
+                ..Line::new(Zeroizing::new(text.to_string()))
             },
-            None => Line::new(rpc::notification(&Notice::Gap {})),
+            None => Line::new(Zeroizing::new(rpc::notification(&Notice::Gap {}))),
         };
         if lines.send(line).await.is_err() || gap {
             return;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use whist_types::{ConsensusHash, ItemHash, Reader, Writer};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
 use crate::Error;
 use crate::kdf::labelled;
@@ -122,6 +122,15 @@ pub struct Plaintext {
     /// [`crate::FIRST_PAYLOAD_MAX`] bytes.
     pub body: Vec<u8>,
 }
+
+// A text stands in it.
+impl Drop for Plaintext {
+    fn drop(&mut self) {
+        self.body.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Plaintext {}
 
 const FORMAT: u8 = 1;
 const FORMAT_WITH_RIDER: u8 = 2;

@@ -70,7 +70,7 @@ impl Ends {
     fn hears(&mut self, end: usize, item: &Item) -> Result<Vec<u8>, Error> {
         let said = self.sessions[end].open(item, NOW, &mut self.rng);
         self.restart(end);
-        said.map(|text| text.body)
+        said.map(|text| text.body.clone())
     }
 
     fn tells(&mut self, end: usize) {

@@ -218,7 +218,8 @@ fn a_first_item_altered_in_any_byte_is_refused_and_the_honest_one_still_opens() 
     let (_, first) =
         Session::initiate(&alice, &bob.bundle, &bob.key, &text(b"hi"), &mut rng).unwrap();
     let accept = |item: &Item, rng: &mut ChaCha20Rng| {
-        Session::accept(&bob.identity, &bob.prekeys, &bob.key, item, rng).map(|got| got.1.body)
+        Session::accept(&bob.identity, &bob.prekeys, &bob.key, item, rng)
+            .map(|got| got.1.body.clone())
     };
     for offset in 0..ITEM_BYTES {
         let altered = flipped(first.item(), offset);

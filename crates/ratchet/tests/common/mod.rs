@@ -77,12 +77,12 @@ impl Pair {
 
     pub fn alice_opens(&mut self, item: &Item) -> Result<Vec<u8>, Error> {
         let text = self.alice.open(item, NOW, &mut self.rng)?;
-        Ok(text.body)
+        Ok(text.body.clone())
     }
 
     pub fn bob_opens(&mut self, item: &Item) -> Result<Vec<u8>, Error> {
         let text = self.bob.open(item, NOW, &mut self.rng)?;
-        Ok(text.body)
+        Ok(text.body.clone())
     }
 
     /// Both hear each other once: every key is new afterwards.
