@@ -2,8 +2,8 @@
 //!
 //! Either side can ask for a new session: it sends a bundle in a word, and the other's first item
 //! answers it. A bundle of another identity than the known one, or an answer by one, is a changed
-//! key: nothing is sent until the person accepts the very key that it compared, and nothing that was
-//! written before is ever sealed again.
+//! key: nothing is sent until the person accepts the very key that it compared, and nothing that
+//! was written before is ever sealed again.
 
 use std::collections::BTreeSet;
 
