@@ -40,6 +40,8 @@ struct Scene {
     mailbox: Conduct,
     /// Whether the entry provider loses, quietly, all that goes to two mixes of its next layer.
     drops: bool,
+    /// How long the clients' disks take for a write, from the first text on.
+    disk: Option<Duration>,
 }
 
 const IDLE: Scene = Scene {
@@ -49,6 +51,7 @@ const IDLE: Scene = Scene {
     control: None,
     mailbox: Conduct::Honest,
     drops: false,
+    disk: None,
 };
 const BUSY: Scene = Scene {
     texts: true,
@@ -91,6 +94,11 @@ fn observe(scene: Scene) -> Seen {
         if let Some(control) = scene.control {
             let client = &mut cast.client(index).unwrap().role;
             client.dangerously_misbehave(control);
+        }
+    }
+    if let Some(delay) = scene.disk {
+        for index in [0, 1] {
+            cast.client(index).unwrap().environment.delay = delay;
         }
     }
     for burst in 0..scene.bursts {
@@ -217,6 +225,18 @@ fn an_entry_provider_that_drops_what_goes_to_chosen_mixes_does_not_move_a_single
     assert_one_file("the entry's links", &idle().entry, &busy.entry);
     assert_one_file("alice's wire", &idle().wires[0], &busy.wires[0]);
     assert_one_file("bob's wire", &idle().wires[1], &busy.wires[1]);
+}
+
+/// With the twenty seconds, a client hears of documents that it does not have yet, and asks for one.
+#[test]
+fn behind_a_disk_that_takes_twenty_seconds_for_a_write_the_traces_are_one_file_too() {
+    let disk = Some(Duration::from_secs(20));
+    let [idle, busy] = [IDLE, BUSY].map(|scene| observe(Scene { disk, ..scene }));
+    // A text leaves when it is durable, and is read when that is: some of them too late.
+    assert!((1..240).contains(&busy.read[0]), "{:?}", busy.read);
+    assert_one_file("alice's wire", &idle.wires[0], &busy.wires[0]);
+    assert_one_file("bob's wire", &idle.wires[1], &busy.wires[1]);
+    assert_one_file("the entry's links", &idle.entry, &busy.entry);
 }
 
 /// A client that breaks the rule is found out in each of the files above, whatever the mailbox's

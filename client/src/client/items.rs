@@ -109,9 +109,11 @@ impl Client {
         self.tend_secret(now, id, false);
     }
 
+    /// One that may be asked for anything: never the entry, which would see both ends.
     pub(super) fn random_provider(&mut self, now: Now) -> Option<NodeId> {
         let consensus = self.usable(now)?;
-        crate::account::pick_provider(&consensus, &mut self.rng, &[], 0).ok()
+        let avoid = self.families(&consensus, [self.account.entry]);
+        crate::account::pick_provider(&consensus, &mut self.rng, &avoid, avoid.len()).ok()
     }
 
     fn piece(&mut self, now: Now, id: ContactId, piece: Piece) {

@@ -131,7 +131,7 @@ impl Client {
         }
     }
 
-    fn families<const N: usize>(
+    pub(super) fn families<const N: usize>(
         &self,
         consensus: &Consensus,
         ids: [Option<NodeId>; N],
