@@ -227,7 +227,7 @@ fn an_entry_provider_that_drops_what_goes_to_chosen_mixes_does_not_move_a_single
     assert_one_file("bob's wire", &idle().wires[1], &busy.wires[1]);
 }
 
-/// With the twenty seconds, a client hears of documents that it does not have yet, and asks for one.
+/// A client hears of documents that it does not have yet, and asks for one.
 #[test]
 fn behind_a_disk_that_takes_twenty_seconds_for_a_write_the_traces_are_one_file_too() {
     let disk = Some(Duration::from_secs(20));

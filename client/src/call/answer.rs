@@ -154,7 +154,8 @@ pub enum Until {
     Delivered,
 }
 
-/// A text that came, or in the history one that was sent. What it says is erased when it is dropped.
+/// A text that came, or in the history one that was sent. What it says is erased when it is
+/// dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Text {
     /// Its number.

@@ -156,8 +156,7 @@ async fn serve(
     shutdown.spawn(accept(listener, desk));
     info!("the daemon is ready");
     ready();
-    let failing = shutdown.clone();
-    let batches = tasks.clone();
+    let (failing, batches) = (shutdown.clone(), tasks.clone());
     let effects = move |_now, effect: Effect| match effect {
         // A full queue is a disk that stands still: nothing durable, nothing sent. Waiting here
         // would stop the clock, so the program ends instead.

@@ -35,9 +35,9 @@ pub fn harden() {
     }));
 }
 
-/// Keeps all memory of this process from swap, each page from when it is first used. Done only where
-/// there is no limit: under one a later allocation would fail, and end the process. `false` if it
-/// was not done.
+/// Keeps all memory of this process from swap, each page from when it is first used. Done only
+/// where there is no limit: under one a later allocation would fail, and end the process. `false`
+/// if it was not done.
 pub fn lock_memory() -> bool {
     let limit = rustix::process::getrlimit(Resource::Memlock);
     if limit.current.is_some() && limit.maximum.is_none() {
