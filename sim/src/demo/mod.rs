@@ -235,7 +235,7 @@ async fn keep(stage: &Stage) -> Result<(), Failure> {
     println!("  WHIST='cargo run --release -q -p whist -- --home /tmp/carol'");
     println!("  $WHIST init --network {network} --passphrase-file /tmp/carol.pass");
     println!("  $WHIST daemon --passphrase-file /tmp/carol.pass &");
-    println!("  $WHIST status\n  $WHIST invite dave\n\nCtrl-C ends it.");
+    println!("  $WHIST status\n  $WHIST invite --name dave\n\nCtrl-C ends it.");
     let signals = Signals::install()?;
     whist_rt::task::select! {
         () = async { signals.drain().triggered().await } => Ok(()),
